@@ -1,0 +1,1 @@
+"""Answers for Anaconda: rendered, validated kickstarts."""

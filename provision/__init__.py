@@ -1,0 +1,1 @@
+"""The program: inventory, life of a host, rehearsal and the command line."""

@@ -1,0 +1,159 @@
+"""The inventory: one frozen value, everything else is derived from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from types import MappingProxyType
+
+from pxe.addresses import MacAddress
+from pxe.boot import Loader
+from pxe.reservation import Pool
+from pxe.settings import DhcpMode
+
+
+class HostFirmware(Enum):
+    """How a host boots; the rehearsal gives its virtual machine the same."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+    UEFI_HTTP = "uefi-http"
+
+
+class Install(Enum):
+    """How a role is installed."""
+
+    KICKSTART = "kickstart"
+    PRESEED = "preseed"
+    AUTOINSTALL = "autoinstall"
+    IMAGE = "image"
+    INSPECT = "inspect"
+    """Nothing is installed: the host is only inspected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in a file."""
+
+    path: Path
+    line: int
+    """Counted from 1."""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The provisioning segment."""
+
+    interface: str
+    subnet: IPv4Network
+    server: IPv4Address | None = None
+    """Our own address; None: the one that `interface` has in `subnet`."""
+    gateway: IPv4Address | None = None
+    dns: tuple[IPv4Address, ...] = ()
+    dhcp: DhcpMode = DhcpMode.AUTHORITATIVE
+    discovery: Pool | None = None
+    lease_time: timedelta = timedelta(hours=1)
+    http_port: int = 8080
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """The cloud that the hosts become."""
+
+    domain: str | None = None
+    openstack: str | None = None
+    controller: str | None = None
+    """The name of the one controller host."""
+    time_servers: tuple[IPv4Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """An operating system whose installer can be booted. Paths are below `artifacts`."""
+
+    name: str
+    kernel: str
+    initrds: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GpuPassthrough:
+    """A PCI device handed to guests, as nova's `[pci] alias` names it."""
+
+    alias: str
+    vendor: str
+    """Four hexadecimal digits."""
+    product: str
+    """Four hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a host is for; `extends` is already applied."""
+
+    name: str
+    install: Install
+    os: str | None = None
+    """Names a `System`; needed unless `install` is image or inspect."""
+    answer: Path | None = None
+    """Template of the installer's answer file."""
+    image: Path | None = None
+    """Raw disk image below `artifacts` that is written to the disk; needed for `install: image`."""
+    metapackage: str | None = None
+    disk: str = "smallest"
+    """`smallest`, `largest`, `first`, or a serial number."""
+    gpu_passthrough: tuple[GpuPassthrough, ...] = ()
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bmc:
+    """How to reach a host's management controller; exactly one of the URLs."""
+
+    redfish: str | None = None
+    ipmi: str | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine."""
+
+    name: str
+    rack: str
+    mac: MacAddress
+    address: IPv4Address
+    role: Role
+    firmware: HostFirmware = HostFirmware.BIOS
+    secure_boot: bool = False
+    loader: Loader = Loader.IPXE
+    bmc: Bmc | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A whole, valid inventory: what the loader let through needs no further check."""
+
+    path: Path
+    network: Network
+    cloud: Cloud
+    systems: Mapping[str, System]
+    roles: Mapping[str, Role]
+    hosts: Mapping[str, Host]
+    """By name, in the order of the file."""
+    artifacts: Path
+    """Folder of kernels, initrds and images, served read-only."""
+    store: str
+    """SQLAlchemy URL of the state and events."""
+    by_mac: Mapping[MacAddress, Host] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_mac = {host.mac: host for host in self.hosts.values()}
+        object.__setattr__(self, "by_mac", MappingProxyType(by_mac))

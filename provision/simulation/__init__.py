@@ -1,0 +1,1 @@
+"""The rehearsal: the inventory as virtual machines with real firmware."""

@@ -1,0 +1,1 @@
+"""From power-on to kernel: DHCP, TFTP and HTTP for network boot."""

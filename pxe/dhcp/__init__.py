@@ -1,0 +1,1 @@
+"""DHCP for network boot: codec, decision, server."""

@@ -1,0 +1,1 @@
+"""The ramdisk that inspects a machine and writes an image to its disk."""

@@ -1,0 +1,1 @@
+"""TFTP for the first boot program: codec, transfer, server."""
