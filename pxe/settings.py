@@ -31,7 +31,8 @@ class Settings:
     pool: Pool | None = None
     """Where unknown machines get an address; None: they are met with silence."""
     lease_time: timedelta = field(default=timedelta(hours=1))
-    http_port: int = 8080
+    http_port: int = 80
+    """80 unless it is taken: GRUB before 2.12 knows no other port."""
 
     @property
     def http_url(self) -> str:

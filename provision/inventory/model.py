@@ -58,7 +58,7 @@ class Network:
     dhcp: DhcpMode = DhcpMode.AUTHORITATIVE
     discovery: Pool | None = None
     lease_time: timedelta = timedelta(hours=1)
-    http_port: int = 8080
+    http_port: int = 80
 
 
 @dataclass(frozen=True, slots=True)
