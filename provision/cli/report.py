@@ -1,0 +1,103 @@
+"""The one place that prints expected errors and picks the exit status."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Any, TextIO
+
+import typer
+
+from provision.errors import BadInput, ProgramFailed, ProvisionError
+from pxe.errors import PxeError
+
+
+class ExitStatus(IntEnum):
+    """How a command ended."""
+
+    DONE = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    PROGRAM_FAILED = 3
+    INTERRUPTED = 130
+
+
+EXIT_STATUSES: Mapping[ExitStatus, str] = {
+    ExitStatus.DONE: "done",
+    ExitStatus.FAILED: "failed; the error says why",
+    ExitStatus.BAD_INPUT: "bad input or misuse: the inventory, an option, a name",
+    ExitStatus.PROGRAM_FAILED: "a program that we called failed",
+    ExitStatus.INTERRUPTED: "interrupted (Ctrl-C)",
+}
+"""The table shown by `rackseed --help` and in the documentation."""
+
+EXPECTED: tuple[tuple[type[Exception], ExitStatus], ...] = (
+    (BadInput, ExitStatus.BAD_INPUT),
+    (ProgramFailed, ExitStatus.PROGRAM_FAILED),
+    (ProvisionError, ExitStatus.FAILED),
+    (PxeError, ExitStatus.FAILED),
+)
+"""First match counts; what is not here is unexpected and keeps its traceback."""
+
+
+def status_table() -> str:
+    """`EXIT_STATUSES` as lines of text."""
+    return "\n".join(f"{status.value:>5}  {text}" for status, text in EXIT_STATUSES.items())
+
+
+def status_of(error: Exception) -> ExitStatus | None:
+    """The exit status of an expected error; None for an unexpected one."""
+    return next((status for kind, status in EXPECTED if isinstance(error, kind)), None)
+
+
+def printable(text: str) -> str:
+    """`text` with control characters escaped, so that nothing steers the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def show_error(message: str, *hints: str, stream: TextIO | None = None) -> None:
+    """Print one error and its hints, on stderr unless told otherwise."""
+    stream = stream or sys.stderr
+    print(f"error: {printable(message)}", file=stream)
+    for hint in hints:
+        print(f" hint: {printable(hint)}", file=stream)
+
+
+def show_exception(error: Exception) -> None:
+    """Print an expected error, or every problem it carries (`problems`)."""
+    from provision.inventory.problems import InventoryInvalid  # keeps --help fast
+
+    if isinstance(error, InventoryInvalid):
+        for problem in error.problems:
+            show_error(problem.text, *([problem.hint] if problem.hint else []))
+    else:
+        show_error(str(error), *getattr(error, "__notes__", ()))
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401  # whatever JSON can say
+    """Print facts for other programs: one JSON document on stdout."""
+    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def print_line(text: str = "") -> None:
+    """Print one line of facts for people on stdout."""
+    print(printable(text))
+
+
+def run_to_status(command: Callable[[], object]) -> int:
+    """Run `command`; expected errors are shown and become an exit status."""
+    try:
+        result = command()
+    except typer.TyperException as misuse:
+        context = getattr(misuse, "ctx", None)
+        name = context.command_path if context else "rackseed"
+        show_error(misuse.format_message().rstrip("."), f"{name} --help")
+        return ExitStatus.BAD_INPUT
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    except typer.Abort:
+        return ExitStatus.FAILED
+    except (ProvisionError, PxeError) as error:
+        show_exception(error)
+        return status_of(error) or ExitStatus.FAILED
+    return result if isinstance(result, int) else ExitStatus.DONE
