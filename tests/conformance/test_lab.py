@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyroute2 import netns
 
-from tests.lab import Lab, remove_abandoned
+from tests.lab import Lab, remove_abandoned, wait_until
 from tests.tools import require_root, require_tool
 
 
@@ -48,7 +48,7 @@ def test_nothing_is_left_after_a_failure():
         fail()
     name, daemon, escaped = started
     assert not daemon.running
-    assert not is_alive(escaped)
+    wait_until(lambda: not is_alive(escaped), "the program has ended")
     assert name not in netns.listnetns()
     assert not lab.folder.exists()
 
@@ -70,7 +70,7 @@ def test_a_killed_test_run_is_cleaned_up_by_the_next():
     assert name in netns.listnetns()
     remove_abandoned()
     assert name not in netns.listnetns()
-    assert not is_alive(int(pid))
+    wait_until(lambda: not is_alive(int(pid)), "the program has ended")
 
 
 def test_a_missing_tool_fails_in_ci_and_skips_elsewhere(monkeypatch):
