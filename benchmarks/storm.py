@@ -1,0 +1,213 @@
+"""A boot storm: 500 machines at once, against rackseed and against dnsmasq with nginx.
+
+usage: python benchmarks/storm.py [--clients N] [--rounds N] [--spread SECONDS]
+
+Both sides serve the same boot program, kernel and initrd to the same clients (storm_client.py),
+in turn, in one run. Printed: seconds from a client's power-on to its last byte, p50 and p99,
+and the ratio of ours to theirs. Needs root, dnsmasq and nginx.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.console import Console
+from rich.table import Table
+
+from pxe.programs import find_programs
+from tests.lab import Lab, Namespace
+from tests.tools import require_tool
+
+SERVER = "10.99.0.1"
+RELAY = "10.99.0.2"
+FIRST = IPv4Address("10.99.1.0")
+KERNEL_BYTES = 8 << 20
+INITRD_BYTES = 16 << 20
+PHASES = ("dhcp", "program", "script", "done")
+
+
+def inventory(clients: int) -> str:
+    """One role that boots a kernel and an initrd; every client a host of it, armed."""
+    hosts = "\n".join(
+        f"    host{number:04}: {{mac: '52:54:00:99:{number >> 8:02x}:{number & 255:02x}', "
+        f"address: {FIRST + number}, role: storm, firmware: uefi}}"
+        for number in range(1, clients + 1)
+    )
+    return f"""\
+network:
+  interface: serve0
+  subnet: 10.99.0.0/16
+  server: {SERVER}
+  dhcp: authoritative
+systems:
+  storm: {{kernel: vmlinuz, initrd: initrd.img}}
+roles:
+  storm: {{install: kickstart, os: storm, answer: answer.ks}}
+racks:
+  row:
+{hosts}
+"""
+
+
+@contextmanager
+def ours(server: Namespace, folder: Path, clients: int) -> Iterator[int]:
+    """`rackseed serve`, as a user starts it; gives the process that all others hang from."""
+    rackseed = Path(sys.executable).with_name("rackseed")
+    env = {"RACKSEED_INVENTORY": str(folder / "inventory.yaml"),
+           "RACKSEED_STORE": f"sqlite:///{folder}/state.db"}  # fmt: skip
+    (folder / "inventory.yaml").write_text(inventory(clients))
+    (folder / "answer.ks").write_text("text\n")
+    server.run(
+        [rackseed, "arm", *(f"host{number:04}" for number in range(1, clients + 1))],
+        env=env, timeout=60,
+    )  # fmt: skip
+    process = server.start([rackseed, "serve"], env=env)
+    try:
+        process.wait_for("serving", 60)
+        yield process.pid
+    finally:
+        process.stop(20)
+
+
+@contextmanager
+def theirs(server: Namespace, folder: Path, clients: int) -> Iterator[int]:
+    """dnsmasq for DHCP and TFTP, nginx with sendfile for HTTP."""
+    root = folder / "artifacts"
+    (root / "boot.ipxe").write_text(
+        f"#!ipxe\nkernel http://{SERVER}/vmlinuz\ninitrd http://{SERVER}/initrd.img\nboot\n"
+    )
+    hosts = "\n".join(
+        f"dhcp-host=52:54:00:99:{number >> 8:02x}:{number & 255:02x},{FIRST + number}"
+        for number in range(1, clients + 1)
+    )
+    (folder / "dnsmasq.conf").write_text(f"""\
+port=0
+interface=serve0
+bind-interfaces
+dhcp-range=10.99.0.0,static,255.255.0.0
+dhcp-leasefile={folder}/leases
+dhcp-lease-max=2000
+enable-tftp
+tftp-root={root}
+tftp-max=2000
+dhcp-userclass=set:ipxe,iPXE
+dhcp-boot=tag:!ipxe,snponly.efi
+dhcp-boot=tag:ipxe,http://{SERVER}/boot.ipxe
+user=root
+{hosts}
+""")
+    (folder / "nginx.conf").write_text(f"""\
+worker_processes auto;
+pid {folder}/nginx.pid;
+error_log stderr;
+worker_rlimit_nofile 8192;
+events {{ worker_connections 4096; }}
+http {{
+  sendfile on; tcp_nopush on;
+  access_log {folder}/access.log;
+  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+  server {{ listen {SERVER}:80 backlog=4096; root {root}; }}
+}}
+user root;
+""")
+    dnsmasq = server.start(
+        [require_tool("dnsmasq", package="dnsmasq-base"), "-k", "-C", folder / "dnsmasq.conf"]
+    )
+    nginx = server.start(
+        [require_tool("nginx", package="nginx-light"), "-c", folder / "nginx.conf",
+         "-g", "daemon off;"]
+    )  # fmt: skip
+    try:
+        dnsmasq.wait_for("started", 10)
+        time.sleep(0.5)
+        yield nginx.pid
+    finally:
+        nginx.stop()
+        dnsmasq.stop()
+
+
+def one_storm(lab: Lab, side: str, clients: int, spread: float) -> dict[str, Any]:
+    """Fresh namespaces, a fresh server, one storm; the client's own JSON."""
+    server, rack = lab.namespace("server"), lab.namespace("rack")
+    lab.cable(server, "serve0", rack, "rack0")
+    server.address("serve0", f"{SERVER}/16")
+    rack.address("rack0", f"{RELAY}/16")
+    for number in range(1, clients + 1):
+        rack.address("rack0", f"{FIRST + number}/16")
+    folder = server.folder
+    artifacts = folder / "artifacts"
+    artifacts.mkdir()
+    (artifacts / "vmlinuz").write_bytes(os.urandom(KERNEL_BYTES))
+    (artifacts / "initrd.img").write_bytes(os.urandom(INITRD_BYTES))
+    (artifacts / "snponly.efi").write_bytes(find_programs()["snponly.efi"].read_bytes())
+    start = {"rackseed": ours, "dnsmasq + nginx": theirs}[side]
+    with start(server, folder, clients):
+        text = rack.run(
+            [sys.executable, Path(__file__).with_name("storm_client.py"),
+             "--clients", str(clients), "--spread", str(spread),
+             "--own", RELAY, "--server", SERVER],
+            timeout=600,
+        )  # fmt: skip
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile; infinity when there are no values."""
+    ranked = sorted(values)
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)] if ranked else math.inf
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--spread", type=float, default=2.0, help="seconds from first to last")
+    options = parser.parse_args()
+    console = Console()
+    runs: dict[str, list[dict[str, Any]]] = {"rackseed": [], "dnsmasq + nginx": []}
+    for _ in range(options.rounds):
+        for side, results in runs.items():
+            with Lab() as lab:
+                results.append(one_storm(lab, side, options.clients, options.spread))
+            last = results[-1]
+            console.print(
+                f"{side}: {len(last['marks'])} of {options.clients} in {last['seconds']:.1f} s, "
+                f"{last['dhcp_retries']} DHCP retries"
+            )
+            for error in sorted(set(last["errors"]))[:3]:
+                console.print(f"  {last['errors'].count(error)} times {error}", markup=False)
+    table = Table(title=f"Boot storm, {options.clients} clients, median of {options.rounds} rounds")
+    for column in ("", "done", *(f"{phase} p50" for phase in PHASES), "p99 to done"):
+        table.add_column(column, justify="right")
+    figures: dict[str, list[float]] = {}
+    for side, results in runs.items():
+        figures[side] = [
+            statistics.median(
+                percentile([marks[phase] for marks in result["marks"]], share) for result in results
+            )
+            for phase, share in [*((phase, 0.5) for phase in PHASES), ("done", 0.99)]
+        ]
+        done = min(len(result["marks"]) for result in results)
+        table.add_row(
+            side, f"{done}/{options.clients}", *(f"{value:.2f} s" for value in figures[side])
+        )
+    ratios = [a / b for a, b in zip(*figures.values(), strict=True)]
+    table.add_row("ratio", "", *(f"{ratio:.2f}" for ratio in ratios))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
