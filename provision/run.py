@@ -163,7 +163,9 @@ class Child:
     def _await_end(self, timeout: float | None) -> None:
         pidfd = os.pidfd_open(self.pid)
         try:
-            select.select([pidfd], [], [], timeout)
+            waiter = select.poll()  # select() knows no descriptor above 1023
+            waiter.register(pidfd, select.POLLIN)
+            waiter.poll(None if timeout is None else timeout * 1000)
         finally:
             os.close(pidfd)
 

@@ -102,9 +102,10 @@ class Role:
     os: str | None = None
     """Names a `System`; needed unless `install` is image or inspect."""
     answer: Path | None = None
-    """Template of the installer's answer file."""
+    """Template of the installer's answer file; the loader resolved it beside the inventory."""
     image: Path | None = None
-    """Raw disk image below `artifacts` that is written to the disk; needed for `install: image`."""
+    """Disk image that is written to the disk, a path below `artifacts`, as served; needed for
+    `install: image`."""
     metapackage: str | None = None
     disk: str = "smallest"
     """`smallest`, `largest`, `first`, or a serial number."""
@@ -152,6 +153,8 @@ class Inventory:
     """Folder of kernels, initrds and images, served read-only."""
     store: str
     """SQLAlchemy URL of the state and events."""
+    secrets: Path | None = None
+    """File of secrets, mode 0600; its contents are never shown."""
     by_mac: Mapping[MacAddress, Host] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,270 @@
+"""What must hold between the sections of an inventory; each rule notes its own sentence."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from provision.inventory.model import HostFirmware, Install
+from provision.inventory.problems import suggestion
+from provision.inventory.schema import Findings
+from provision.inventory.sections import (
+    CloudDraft,
+    HostDraft,
+    NetworkDraft,
+    RoleDraft,
+    SystemDraft,
+)
+from pxe.boot import Loader
+from pxe.settings import DhcpMode
+
+CONTROLLER_METAPACKAGE = "node-full"
+"""The metapackage that makes a host the controller."""
+
+NEEDED: Mapping[Install, Sequence[tuple[str, str]]] = {
+    Install.KICKSTART: (("os", "centos-stream-9"), ("answer", "answers/host.ks.j2")),
+    Install.PRESEED: (("os", "debian-12"), ("answer", "answers/host.preseed.j2")),
+    Install.AUTOINSTALL: (("os", "ubuntu-24.04"), ("answer", "answers/host.yaml.j2")),
+    Install.IMAGE: (("image", "images/compute.raw"),),
+    Install.INSPECT: (),
+}
+"""What each way to install needs of its role, with an example."""
+
+RoleValues = Mapping[str, Any]
+"""A role's values with `extends` applied, by the names of `model.Role`'s fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Everything that was read, before it is known to be whole."""
+
+    network: NetworkDraft | None
+    cloud: CloudDraft
+    systems: Mapping[str, SystemDraft]
+    roles: Mapping[str, RoleDraft]
+    resolved: Mapping[str, RoleValues]
+    hosts: Sequence[HostDraft]
+    host_names: Sequence[str]
+    """Also of hosts that are not well described."""
+
+
+def resolve_roles(roles: Mapping[str, RoleDraft], found: Findings) -> dict[str, RoleValues]:
+    """Apply `extends`; a role in a circle, or whose base is unknown, is left out."""
+    resolved: dict[str, RoleValues] = {}
+    circles: set[frozenset[str]] = set()
+    for name in roles:
+        chain = _chain(name, roles)
+        last = roles[chain[-1]]
+        if last.extends is None:
+            merged: dict[str, Any] = {}
+            for ancestor in reversed(chain):
+                merged |= roles[ancestor].own
+            resolved[name] = merged
+        elif last.extends not in roles:
+            message = f"there is no role '{last.extends}', expected the name of a role"
+            found.add(f"{last.key}.extends", message, suggestion(last.extends, list(roles)))
+        else:
+            circle = chain[chain.index(last.extends) :]
+            if frozenset(circle) not in circles:
+                circles.add(frozenset(circle))
+                way = " -> ".join([*circle, circle[0]])
+                message = f"goes in a circle ({way}), expected an end"
+                found.add(f"{last.key}.extends", message, f"take extends out of one of {way}")
+    return resolved
+
+
+def _chain(name: str, roles: Mapping[str, RoleDraft]) -> list[str]:
+    """The role and its bases, up to an end, an unknown name or a repetition."""
+    chain = [name]
+    while (base := roles[chain[-1]].extends) in roles and base not in chain:
+        chain.append(str(base))
+    return chain
+
+
+def check_all(draft: Draft, found: Findings) -> None:
+    """Note everything that does not fit together."""
+    for rule in RULES:
+        rule(draft, found)
+
+
+def network_is_consistent(draft: Draft, found: Findings) -> None:
+    """Our own addresses lie in the subnet and do not collide."""
+    network = draft.network
+    if network is None or network.subnet is None:
+        return
+    for name in ("gateway", "server"):
+        address = getattr(network, name)
+        if address is not None:
+            usable_in(network.subnet, address, f"network.{name}", found)
+    if network.server is not None and network.server == network.gateway:
+        found.add("network.server", f"{network.server} is the gateway too, expected another")
+
+
+def discovery_fits(draft: Draft, found: Findings) -> None:
+    """The discovery range is ours to give away."""
+    network = draft.network
+    if network is None or network.discovery is None:
+        return
+    key, pool = "network.discovery", network.discovery
+    if network.dhcp is DhcpMode.PROXY:
+        message = (
+            "a discovery range with dhcp: proxy, expected none: the other server gives addresses"
+        )
+        found.add(key, message, "take discovery out, or set dhcp: authoritative")
+    if network.subnet is not None:
+        for address in dict.fromkeys((pool.first, pool.last)):
+            usable_in(network.subnet, address, key, found)
+    for name in ("gateway", "server"):
+        address = getattr(network, name)
+        if address is not None and address in pool:
+            message = f"the range holds the {name} {address}, expected addresses free to give"
+            found.add(key, message)
+
+
+def usable_in(subnet: IPv4Network, address: IPv4Address, key: str, found: Findings) -> bool:
+    """Whether a machine in `subnet` can own `address`; notes why not."""
+    if address not in subnet:
+        first, last = subnet[1], subnet[-2]
+        message = f"{address} lies outside the subnet {subnet}, expected {first} to {last}"
+    elif address == subnet.network_address:
+        message = f"{address} is the network's own address, expected {subnet[1]} to {subnet[-2]}"
+    elif address == subnet.broadcast_address:
+        message = f"{address} is the broadcast address, expected {subnet[1]} to {subnet[-2]}"
+    else:
+        return True
+    found.add(key, message)
+    return False
+
+
+def host_addresses_are_free(draft: Draft, found: Findings) -> None:
+    """Each host's address is one that nothing else uses."""
+    network = draft.network
+    if network is None or network.subnet is None:
+        return
+    for host in draft.hosts:
+        key, address = f"{host.key}.address", host.address
+        if address is None or not usable_in(network.subnet, address, key, found):
+            continue
+        if address == network.gateway:
+            found.add(key, f"{address} is the gateway's address, expected one of its own")
+        if address == network.server:
+            found.add(key, f"{address} is the boot server's address, expected one of its own")
+        if network.discovery is not None and address in network.discovery:
+            pool = f"{network.discovery.first}-{network.discovery.last}"
+            message = f"{address} lies inside the discovery range {pool}, expected it outside"
+            found.add(key, message, "unknown machines are given addresses of that range")
+
+
+def nothing_is_shared(draft: Draft, found: Findings) -> None:
+    """No two hosts have the same name, MAC address or address."""
+    _unique(((h.key, h.name, h) for h in draft.hosts), "the host name", found)
+    _unique(((f"{h.key}.mac", h.mac, h) for h in draft.hosts), "the MAC address", found)
+    _unique(((f"{h.key}.address", h.address, h) for h in draft.hosts), "the address", found)
+
+
+def _unique(entries: Iterable[tuple[str, object, HostDraft]], what: str, found: Findings) -> None:
+    first: dict[object, tuple[str, HostDraft]] = {}
+    for key, value, host in entries:
+        if value is None:
+            continue
+        if value in first:
+            other_key, other = first[value]
+            message = f"{what} {value} is taken by host {other.name} in rack {other.rack}"
+            found.add(key, f"{message} (line {found.lines[other_key]}), expected another")
+        else:
+            first[value] = (key, host)
+
+
+def roles_have_what_they_need(draft: Draft, found: Findings) -> None:
+    """Each way to install has its operating system, answer or image."""
+    for name, role in draft.resolved.items():
+        install: Install | None = role.get("install")
+        if install is None:
+            continue
+        for needed, example in NEEDED[install]:
+            if needed not in role:
+                message = f"install: {install.value} needs the key '{needed}', which is missing"
+                found.add(draft.roles[name].key, message, f"add  {needed}: {example}")
+
+
+def systems_are_known(draft: Draft, found: Findings) -> None:
+    """Each `os` names a system."""
+    for role in draft.roles.values():
+        os = role.own.get("os")
+        if os is not None and os not in draft.systems:
+            message = f"there is no system '{os}', expected the name of one in systems"
+            found.add(f"{role.key}.os", message, suggestion(os, list(draft.systems)))
+
+
+def host_roles_are_known(draft: Draft, found: Findings) -> None:
+    """Each host has a role that says how it is installed."""
+    for host in draft.hosts:
+        key = f"{host.key}.role"
+        if host.role is None:
+            continue
+        if host.role not in draft.roles:
+            message = f"there is no role '{host.role}', expected the name of one in roles"
+            found.add(key, message, suggestion(host.role, list(draft.roles)))
+        elif "install" not in draft.resolved.get(host.role, {"install": None}):
+            words = ", ".join(install.value for install in Install)
+            message = f"the role '{host.role}' does not say how it is installed, expected 'install'"
+            found.add(key, message, f"add to roles.{host.role}  install: one of {words}")
+
+
+def one_controller(draft: Draft, found: Findings) -> None:
+    """`cloud.controller` names a host, and no other host is made a controller."""
+    first = draft.cloud.controller
+    if first is not None and first not in draft.host_names:
+        message = f"there is no host '{first}', expected the name of one in racks"
+        found.add("cloud.controller", message, suggestion(first, draft.host_names))
+        first = None
+    for host in controllers(draft):
+        if first is None:
+            first = host.name
+        elif host.name != first:
+            message = f"a second controller beside {first}, expected one in the whole inventory"
+            hint = f"only one host may have a role with metapackage: {CONTROLLER_METAPACKAGE}"
+            found.add(f"{host.key}.role", message, hint)
+
+
+def controllers(draft: Draft) -> list[HostDraft]:
+    """The hosts whose role makes them a controller."""
+    return [
+        host
+        for host in draft.hosts
+        if draft.resolved.get(host.role or "", {}).get("metapackage") == CONTROLLER_METAPACKAGE
+    ]
+
+
+def loaders_fit_the_firmware(draft: Draft, found: Findings) -> None:
+    """The boot program can run on the firmware, and Secure Boot would accept it."""
+    for host in draft.hosts:
+        if host.firmware is None:
+            continue
+        uefi = host.firmware is not HostFirmware.BIOS
+        if host.secure_boot and not uefi:
+            message = "Secure Boot with firmware bios, expected firmware uefi or uefi-http"
+            found.add(f"{host.key}.secure_boot", message, "add  firmware: uefi")
+        key, loader = f"{host.key}.loader", host.loader
+        if loader is Loader.PXELINUX and uefi:
+            message = f"pxelinux runs only on BIOS, this host has {host.firmware.value}"
+            found.add(key, f"{message}; expected ipxe or grub", "take loader out for the default")
+        elif loader is Loader.GRUB and not uefi:
+            message = "GRUB is served only to UEFI, this host has bios; expected ipxe or pxelinux"
+            found.add(key, message, "take loader out for the default")
+        elif loader is Loader.IPXE and host.secure_boot:
+            message = "iPXE is not signed for Secure Boot, expected grub"
+            found.add(key, message, "take loader out: Secure Boot means shim and GRUB")
+
+
+RULES: Sequence[Callable[[Draft, Findings], None]] = (
+    network_is_consistent,
+    discovery_fits,
+    host_addresses_are_free,
+    nothing_is_shared,
+    roles_have_what_they_need,
+    systems_are_known,
+    host_roles_are_known,
+    one_controller,
+    loaders_fit_the_firmware,
+)

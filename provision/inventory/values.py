@@ -1,0 +1,254 @@
+"""Readers of single values: from the characters of a scalar to the type used inside.
+
+Each takes the text and returns the value, or raises Mismatch with what was expected.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import PurePosixPath
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from provision.inventory.problems import nearest
+from pxe.addresses import MacAddress
+from pxe.reservation import Pool
+
+E = TypeVar("E", bound=Enum)
+
+
+class Mismatch(ValueError):
+    """A value is not what its key takes; `expected` completes `found X, expected ...`."""
+
+    def __init__(self, expected: str, hint: str | None = None) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.hint = hint
+
+
+MAX_TEXT = 1000
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
+"""RFC 1123, 2.1: letters, digits and inner hyphens, at most 63."""
+
+MAX_DOMAIN = 253
+"""RFC 1035, 2.3.4: 255 octets with length bytes and root."""
+
+MAX_INTERFACE = 15
+"""IFNAMSIZ of <linux/if.h>, without its final zero."""
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_YAML_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9]*)?(e[-+]?[0-9]+)?|0x[0-9a-f]+", re.IGNORECASE)
+
+
+def text(value: str) -> str:
+    """One line of printable text."""
+    if not value or len(value) > MAX_TEXT or not value.isprintable():
+        raise Mismatch(f"one line of 1 to {MAX_TEXT} printable characters")
+    return value
+
+
+def word(value: str) -> str:
+    """Text without white space, as a kernel argument, a serial number or a package name is."""
+    if not value.isascii() or any(c.isspace() for c in text(value)):
+        raise Mismatch("one ASCII word without white space")
+    return value
+
+
+def name(value: str) -> str:
+    """A name that people choose for a rack, a role or a system."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise Mismatch("a name of letters, digits, '.', '_' and '-'")
+    return value
+
+
+def host_name(value: str) -> str:
+    """One label of a host's name."""
+    if not LABEL.fullmatch(value):
+        hint = "the domain is written once, as cloud.domain" if "." in value else None
+        expected = "a host name of letters, digits and inner hyphens, at most 63 (RFC 1123)"
+        raise Mismatch(expected, hint)
+    if value != value.lower():
+        raise Mismatch("a host name in lower case", f"write {value.lower()}")
+    return value
+
+
+def domain(value: str) -> str:
+    """A DNS domain name without a dot at its end."""
+    labels = value.split(".")
+    if len(value) > MAX_DOMAIN or not all(LABEL.fullmatch(label) for label in labels):
+        raise Mismatch("a domain name such as cloud.example.org")
+    return value.lower()
+
+
+def boolean(value: str) -> bool:
+    """YAML's several spellings of true and false."""
+    try:
+        return _BOOLEANS[value.lower()]
+    except KeyError:
+        raise Mismatch("true or false") from None
+
+
+def port(value: str) -> int:
+    """A TCP port."""
+    if not value.isdecimal() or not value.isascii() or not 1 <= int(value[:6]) <= 0xFFFF:
+        raise Mismatch("a port between 1 and 65535")
+    return int(value)
+
+
+def duration(value: str) -> timedelta:
+    """A time such as 90s, 30m, 2h or 1d."""
+    match = re.fullmatch(r"([0-9]{1,7})\s*([smhd])", value)
+    if not match:
+        raise Mismatch("a number and a unit such as 90s, 30m, 2h or 1d")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def lease_time(value: str) -> timedelta:
+    """How long a DHCP lease lasts."""
+    time = duration(value)
+    if not timedelta(minutes=1) <= time <= timedelta(days=30):
+        raise Mismatch("a time between 1m and 30d")
+    return time
+
+
+def address(value: str) -> IPv4Address:
+    """An IPv4 address of one machine."""
+    try:
+        found = IPv4Address(value)
+    except ValueError:
+        hint = "leave the prefix length to network.subnet" if "/" in value else None
+        raise Mismatch("an IPv4 address such as 10.20.0.11", hint) from None
+    if found.is_multicast or found.is_unspecified or found == IPv4Address("255.255.255.255"):
+        raise Mismatch("the IPv4 address of one machine, not a multicast or broadcast one")
+    return found
+
+
+def subnet(value: str) -> IPv4Network:
+    """An IPv4 network in prefix notation."""
+    expected = "an IPv4 network such as 10.20.0.0/22"
+    try:
+        loose = IPv4Network(value, strict=False)
+    except ValueError:
+        raise Mismatch(expected) from None
+    if "/" not in value:
+        raise Mismatch(expected, f"write the prefix length, for example {value}/24")
+    if str(loose.network_address) != value.partition("/")[0]:
+        raise Mismatch(f"{expected}, without host bits", f"write {loose}")
+    if not 8 <= loose.prefixlen <= 30:
+        raise Mismatch("a network with a prefix length between 8 and 30")
+    return loose
+
+
+def pool(value: str) -> Pool:
+    """A range of addresses, both ends included."""
+    first, dash, last = (part.strip() for part in value.partition("-"))
+    if not dash:
+        raise Mismatch("a range such as 10.20.3.1-10.20.3.250")
+    ends = Pool(address(first), address(last))
+    if ends.last < ends.first:
+        raise Mismatch("a range whose first address is the lower one", f"write {last}-{first}")
+    return ends
+
+
+def mac(value: str) -> MacAddress:
+    """The hardware address of one network port."""
+    try:
+        found = MacAddress.parse(value)
+    except ValueError:
+        raise Mismatch("a MAC address such as 52:54:00:aa:00:01") from None
+    if found.octets == b"\xff" * 6:
+        raise Mismatch("the MAC address of one port, not the broadcast address")
+    if found.is_multicast:
+        expected = "the MAC address of one port, not a multicast one (its first octet is odd)"
+        raise Mismatch(expected, f"the first octet is {value[:2]}; a port's own is even")
+    if not any(found.octets):
+        raise Mismatch("the MAC address of one port, not zeros")
+    return found
+
+
+def relative_path(value: str) -> str:
+    """A path that stays below its folder, in the form in which it is served."""
+    parts = text(value).split("/")
+    if PurePosixPath(value).is_absolute() or ".." in parts:
+        raise Mismatch("a path below its folder, without '..' and not beginning with '/'")
+    if "" in parts or "." in parts or not re.fullmatch(r"[A-Za-z0-9._~+@/-]+", value):
+        raise Mismatch("a path of letters, digits and . _ ~ + @ - parted by single slashes")
+    return value
+
+
+def interface(value: str) -> str:
+    """The name of a network interface."""
+    if not re.fullmatch(rf"[A-Za-z0-9._@-]{{1,{MAX_INTERFACE}}}", value) or value in (".", ".."):
+        raise Mismatch(f"an interface name of at most {MAX_INTERFACE} characters such as eth0")
+    return value
+
+
+def hexadecimal_id(value: str) -> str:
+    """The vendor or product number of a PCI device."""
+    if not re.fullmatch(r"[0-9a-f]{4}", value, re.IGNORECASE):
+        hint = f'write "{value[2:].zfill(4)}"' if value.lower().startswith("0x") else None
+        raise Mismatch('four hexadecimal digits in quotes such as "10de"', hint)
+    return value.lower()
+
+
+def looks_like_number(value: str) -> bool:
+    """Whether YAML reads the plain scalar as a number, so that other tools lose its digits."""
+    return _YAML_NUMBER.fullmatch(value) is not None
+
+
+def disk(value: str) -> str:
+    """Which disk is written to."""
+    if value in ("smallest", "largest", "first"):
+        return value
+    if value.startswith("/dev/"):
+        hint = "names such as /dev/sda move between boots; a serial number does not"
+        raise Mismatch("smallest, largest, first, or a disk's serial number", hint)
+    if near := nearest(value, ["smallest", "largest", "first"]):
+        raise Mismatch("smallest, largest, first, or a disk's serial number", f"write {near}")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:+-]{2,63}", value):
+        raise Mismatch("smallest, largest, first, or a disk's serial number")
+    return value
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """A URL with one of the schemes, a host, and no password in it."""
+
+    def read(value: str) -> str:
+        expected = f"a URL such as {schemes[0]}://10.21.0.11"
+        try:
+            parts = urlsplit(word(value))
+            _ = parts.port
+        except ValueError:
+            raise Mismatch(expected) from None
+        if parts.scheme not in schemes or not parts.hostname:
+            raise Mismatch(expected)
+        if parts.username is not None or parts.password is not None:
+            hint = "write the user as `user:`; passwords belong into the secrets file"
+            raise Mismatch(f"{expected} without a user or password", hint)
+        return value
+
+    return read
+
+
+def choice(kind: type[E]) -> Callable[[str], E]:
+    """One of the words that an enumeration knows."""
+    return one_of({member.value: member for member in kind})
+
+
+T = TypeVar("T")
+
+
+def one_of(table: Mapping[str, T]) -> Callable[[str], T]:
+    """One of the words of a table."""
+
+    def read(value: str) -> T:
+        if value in table:
+            return table[value]
+        near = nearest(value, table)
+        words = ", ".join(table)
+        raise Mismatch(f"one of {words}", f"did you mean '{near}'?" if near else None)
+
+    return read

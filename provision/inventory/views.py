@@ -1,0 +1,87 @@
+"""The inventory in the words of the libraries: pure functions from hosts to their types."""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from types import MappingProxyType
+
+from provision.inventory.model import Host, Inventory, Role, System
+from pxe.addresses import MacAddress
+from pxe.boot import Platform
+from pxe.reservation import Reservation
+from pxe.settings import Settings
+
+ARTIFACTS = "artifacts/"
+"""Where the catalog shows the folder of artifacts."""
+
+
+def reservation(host: Host) -> Reservation:
+    """The address that one host is promised."""
+    return Reservation(
+        client=host.mac,
+        address=host.address,
+        host=host.name,
+        loader=host.loader,
+        secure_boot=host.secure_boot,
+    )
+
+
+def reservations(inventory: Inventory) -> Mapping[MacAddress, Reservation]:
+    """The addresses that all hosts are promised."""
+    return MappingProxyType({host.mac: reservation(host) for host in inventory.hosts.values()})
+
+
+def by_address(inventory: Inventory) -> Mapping[IPv4Address, Host]:
+    """The hosts by address."""
+    return MappingProxyType({host.address: host for host in inventory.hosts.values()})
+
+
+def settings(inventory: Inventory, server_address: IPv4Address) -> Settings:
+    """The segment as the boot server at `server_address` sees it."""
+    network = inventory.network
+    return Settings(
+        interface=network.interface,
+        address=server_address,
+        subnet=network.subnet,
+        mode=network.dhcp,
+        gateway=network.gateway,
+        dns=network.dns,
+        time_servers=inventory.cloud.time_servers,
+        domain=inventory.cloud.domain,
+        pool=network.discovery,
+        lease_time=network.lease_time,
+        http_port=network.http_port,
+    )
+
+
+def full_name(host: Host, inventory: Inventory) -> str:
+    """The host's name with the cloud's domain, where there is one."""
+    domain = inventory.cloud.domain
+    return f"{host.name}.{domain}" if domain else host.name
+
+
+def system_of(role: Role, inventory: Inventory) -> System | None:
+    """The operating system whose installer a role boots; None for image and inspect."""
+    return None if role.os is None else inventory.systems[role.os]
+
+
+def artifact_name(path: str) -> str:
+    """The catalog's name of a path below the folder of artifacts."""
+    return f"{ARTIFACTS}{path}"
+
+
+def artifact_paths(inventory: Inventory) -> Mapping[str, str]:
+    """Every path below the folder of artifacts that a host needs, with what needs it."""
+    needed: dict[str, str] = {}
+    for host in inventory.hosts.values():
+        role = host.role
+        if system := system_of(role, inventory):
+            for path in (system.kernel, *system.initrds):
+                needed.setdefault(path, f"system {system.name}")
+        if role.image is not None:
+            needed.setdefault(str(role.image), f"role {role.name}")
+    return MappingProxyType(needed)
+
+
+def platform(host: Host) -> Platform:
+    """The kind of boot program that the host's firmware can run, on the usual x86 servers."""
+    return Platform.BIOS if host.firmware.value == "bios" else Platform.UEFI_X64
