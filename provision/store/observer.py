@@ -1,0 +1,211 @@
+"""Exchanges on the wire on their way to the store: taken at once, written a moment later."""
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from provision.store import events
+from provision.store.database import Database
+from provision.store.errors import StoreError
+from provision.store.events import DROPPED, Event
+from pxe.site import Observation
+
+log = logging.getLogger(__name__)
+
+COMMIT_EVERY_S = 0.05
+QUEUE_BOUND = 20_000
+"""Observations waiting at most; about 20 MB."""
+BATCH_BOUND = 2_000
+UNKNOWN_PER_BATCH = 50
+"""Exchanges with unknown machines written at most in one commit: about 1,000 a second."""
+REPEAT_WINDOW = timedelta(seconds=60)
+REPEATS_BOUND = 4_096
+PRUNE_EVERY = 5_000
+"""Rows written between two prunings."""
+
+Whose = Callable[[Observation], str | None]
+"""The host that an observation is about; None: a machine outside the inventory."""
+
+_Key = tuple[str | None, str, str, str, str]
+
+
+@dataclass(slots=True)
+class _Seen:
+    first: Event
+    repeats: int = 0
+
+
+@dataclass(slots=True)
+class Repeats:
+    """Lets the first of identical exchanges with unknown machines through and counts the rest."""
+
+    _seen: OrderedDict[_Key, _Seen] = field(default_factory=OrderedDict)
+
+    def admit(self, event: Event) -> list[Event]:
+        """What to write now that `event` came: itself, a count of earlier ones, or nothing."""
+        due = self.due(event.at)
+        key = (
+            str(event.mac or event.address),
+            event.service,
+            event.kind,
+            event.subject,
+            event.reason,
+        )
+        if seen := self._seen.get(key):
+            seen.repeats += 1
+            return due
+        self._seen[key] = _Seen(event)
+        if len(self._seen) > REPEATS_BOUND:
+            due += self._told(self._seen.popitem(last=False)[1])
+        return [*due, event]
+
+    def due(self, now: datetime, *, everything: bool = False) -> list[Event]:
+        """Counts of exchanges whose window has ended."""
+        told: list[Event] = []
+        while self._seen:
+            seen = next(iter(self._seen.values()))
+            if not everything and now - seen.first.at < REPEAT_WINDOW:
+                break
+            told += self._told(self._seen.popitem(last=False)[1])
+        return told
+
+    @staticmethod
+    def _told(seen: _Seen) -> list[Event]:
+        if not seen.repeats:
+            return []
+        return [replace(seen.first, detail={**seen.first.detail, "repeated": seen.repeats})]
+
+
+def to_event(observation: Observation, host: str | None) -> Event:
+    """An exchange as the store keeps it."""
+    detail = {"subject": observation.subject, "reason": observation.reason, **observation.facts}
+    return Event(
+        at=observation.at,
+        service=observation.service.value,
+        kind=observation.outcome.value,
+        host=host,
+        mac=observation.client,
+        address=observation.address,
+        observed=True,
+        detail={key: value for key, value in detail.items() if value != ""},
+    )
+
+
+class Observer:
+    """A bounded queue and the one thread that empties it into the store."""
+
+    def __init__(self, database: Database, whose: Whose) -> None:
+        self.whose = whose
+        self._database = database
+        self._queue: deque[Observation] = deque()
+        self._repeats = Repeats()
+        self._dropped = 0
+        self._since_pruning = 0
+        self._lock = threading.Lock()
+        self._awake = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def observe(self, observation: Observation) -> None:
+        """Take an observation; a few microseconds, whatever the store does."""
+        if len(self._queue) >= QUEUE_BOUND:
+            with self._lock:
+                self._dropped += 1
+            return
+        self._queue.append(observation)
+        if not self._awake.is_set():
+            self._wake()
+
+    def flush(self, timeout_s: float = 10) -> bool:
+        """Wait until all that was observed before is written; False when it takes too long."""
+        if self._thread is None:
+            return True
+        self._wake()
+        return self._idle.wait(timeout_s)
+
+    def close(self) -> None:
+        """Write what is left and end the thread."""
+        self._closing = True
+        self._awake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=30)
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._idle.clear()
+            self._awake.set()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._write_on, name="store-observer", daemon=True
+                )
+                self._thread.start()
+
+    def _write_on(self) -> None:
+        while not self._closing:
+            self._awake.wait(timeout=REPEAT_WINDOW.total_seconds())
+            if not self._closing:
+                time.sleep(COMMIT_EVERY_S)  # many observations, one commit
+            self._awake.clear()
+            self._write_waiting()
+            with self._lock:
+                if not self._awake.is_set():
+                    self._idle.set()
+        self._write_waiting(last=True)
+        self._idle.set()
+
+    def _write_waiting(self, *, last: bool = False) -> None:
+        more = True
+        while more:
+            more = len(self._queue) > BATCH_BOUND
+            self._write(self._next_batch(last=last and not more))
+
+    def _next_batch(self, *, last: bool) -> list[Event]:
+        """Events for one commit; what is too much of unknown machines is counted as dropped."""
+        batch: list[Event] = []
+        strangers = 0
+        for _ in range(min(len(self._queue), BATCH_BOUND)):
+            observation = self._queue.popleft()
+            event = to_event(observation, self.whose(observation))
+            if event.host is not None:
+                batch.append(event)
+                continue
+            admitted = self._repeats.admit(event)
+            room = max(UNKNOWN_PER_BATCH - strangers, 0)
+            batch += admitted[:room]
+            strangers += len(admitted[:room])
+            self._drop(len(admitted[room:]))
+        now = datetime.now(UTC)
+        batch += self._repeats.due(now, everything=last)[:UNKNOWN_PER_BATCH]
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            count = {"dropped": dropped}
+            batch.append(Event(now, "site", DROPPED, observed=True, detail=count))
+        return batch
+
+    def _drop(self, count: int) -> None:
+        if count:
+            with self._lock:
+                self._dropped += count
+
+    def _write(self, batch: list[Event]) -> None:
+        if not batch:
+            return
+        try:
+            with self._database.writing(durable=False) as connection:
+                events.append(connection, batch)
+                self._since_pruning += len(batch)
+                if self._since_pruning >= PRUNE_EVERY:
+                    events.prune(connection)
+                    self._since_pruning = 0
+        except StoreError as error:
+            # The servers go on without a record; the gap is told as soon as there is one again.
+            log.warning("observations not written count=%d: %s", len(batch), error)
+            self._drop(len(batch))
+            time.sleep(1)

@@ -1,0 +1,113 @@
+"""Single-use URLs: only the hash of a token is ever written down."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from ipaddress import IPv4Address
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select
+
+from provision.store.schema import tokens
+from pxe.addresses import MacAddress
+
+
+class Purpose(Enum):
+    """What a token opens."""
+
+    ANSWER = "answer"
+    """Once, then it is burned."""
+    REPORT = "report"
+    """As often as the machine likes, until it told how it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """What a token is bound to."""
+
+    digest: str
+    """SHA-256 of the token, hexadecimal."""
+    host: str | None
+    """None: a machine outside the inventory, which may only be inspected."""
+    mac: MacAddress
+    address: IPv4Address
+    purpose: Purpose
+    arming: str | None
+    """The permission to install under which it was made; None: for inspection."""
+    base_url: str
+    made_at: datetime
+    withdrawn_at: datetime | None = None
+    used_at: datetime | None = None
+    closed_by: str | None = None
+    """The kind of report that ended the session."""
+
+
+def digest(token: str) -> str:
+    """The key of a token in the store."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def add(connection: Connection, record: TokenRecord) -> None:
+    """Keep a new token."""
+    connection.execute(
+        tokens.insert().values(
+            digest=record.digest,
+            host=record.host,
+            mac=str(record.mac),
+            address=str(record.address),
+            purpose=record.purpose.value,
+            arming=record.arming,
+            base_url=record.base_url,
+            made_at=record.made_at,
+        )
+    )
+
+
+def find(connection: Connection, token: str, *, lock: bool = False) -> TokenRecord | None:
+    """The record of a token; with `lock` nobody else changes it in this transaction."""
+    query = select(tokens).where(tokens.c.digest == digest(token))
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    return None if row is None else _record(row)
+
+
+def withdraw(connection: Connection, mac: MacAddress, at: datetime) -> None:
+    """Make every open token of a machine worthless."""
+    still_open = (
+        tokens.c.mac == str(mac),
+        tokens.c.withdrawn_at.is_(None),
+        tokens.c.used_at.is_(None),
+    )
+    connection.execute(tokens.update().where(*still_open).values(withdrawn_at=at))
+
+
+def burn(
+    connection: Connection, record: TokenRecord, at: datetime, closed_by: str | None = None
+) -> None:
+    """Note that a token was used up."""
+    change = tokens.update().where(tokens.c.digest == record.digest)
+    connection.execute(change.values(used_at=at, closed_by=closed_by))
+
+
+def forget(connection: Connection, before: datetime) -> int:
+    """Delete tokens made before a time; returns how many.
+
+    A forgotten token is refused like one that never was.
+    """
+    return connection.execute(delete(tokens).where(tokens.c.made_at < before)).rowcount
+
+
+def _record(row: Row[Any]) -> TokenRecord:
+    return TokenRecord(
+        digest=row.digest,
+        host=row.host,
+        mac=MacAddress.parse(row.mac),
+        address=IPv4Address(row.address),
+        purpose=Purpose(row.purpose),
+        arming=row.arming,
+        base_url=row.base_url,
+        made_at=row.made_at,
+        withdrawn_at=row.withdrawn_at,
+        used_at=row.used_at,
+        closed_by=row.closed_by,
+    )
