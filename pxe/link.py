@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -122,7 +122,7 @@ def serving_link(interface: str, address: IPv4Address) -> LinkFacts:
     return facts
 
 
-async def watch(interface: str, known: LinkFacts | None = None) -> AsyncIterator[LinkChange]:
+async def watch(interface: str, known: LinkFacts | None = None) -> AsyncGenerator[LinkChange, None]:
     """Tell what happens to an interface, beginning with how it differs from `known`.
 
     With `known` left out, an interface that exists begins with APPEARED. What happened between

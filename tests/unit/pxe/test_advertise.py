@@ -1,0 +1,75 @@
+"""Router advertisements that offer nothing, and when they are sent."""
+
+from ipaddress import IPv6Address
+
+import pytest
+
+from pxe.addresses import MacAddress
+from pxe.advertise import Schedule, encode_advertisement, is_solicitation
+
+MAC = MacAddress.parse("02:00:00:00:00:01")
+HOST = IPv6Address("fe80::42")
+NOBODY = IPv6Address("::")
+PLAIN = bytes.fromhex("8500000000000000")
+WITH_SOURCE = PLAIN + bytes.fromhex("0101020000000042")
+
+
+def test_an_advertisement_offers_neither_prefix_nor_route_nor_dhcp():
+    assert encode_advertisement(MAC) == bytes.fromhex(
+        "8600 0000"  # type, code, checksum
+        "00 00 0000"  # hop limit, no M and no O flag, router lifetime
+        "00000000 00000000"  # reachable time, retransmission timer
+        "01 01 020000000001"  # source link-layer address
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "hop_limit", "source", "believed"),
+    [
+        (PLAIN, 255, HOST, True),
+        (PLAIN, 255, NOBODY, True),
+        (WITH_SOURCE, 255, HOST, True),
+        (WITH_SOURCE, 255, NOBODY, False),
+        (PLAIN, 254, HOST, False),
+        (PLAIN[:7], 255, HOST, False),
+        (b"", 255, HOST, False),
+        (b"\x86" + PLAIN[1:], 255, HOST, False),
+        (b"\x85\x01" + PLAIN[2:], 255, HOST, False),
+        (PLAIN + b"\x01\x00" + bytes(6), 255, HOST, False),
+        (PLAIN + b"\x01", 255, HOST, False),
+        (PLAIN + b"\x01\x02" + bytes(6), 255, HOST, False),
+    ],
+)
+def test_a_solicitation_is_believed_as_the_rfc_says(data, hop_limit, source, believed):
+    assert is_solicitation(data, hop_limit, source) is believed
+
+
+def test_a_solicitation_is_answered_within_half_a_second():
+    schedule = Schedule(0.0, chance=lambda: 0.5)
+    schedule.sent(100.0)
+    schedule.solicited(110.0)
+    assert schedule.due == 110.25
+
+
+def test_many_solicitations_are_answered_once_in_three_seconds():
+    schedule = Schedule(0.0, chance=lambda: 0.0)
+    sent = []
+    for step in range(1000):
+        now = step / 100
+        schedule.solicited(now)
+        if now >= schedule.due:
+            schedule.sent(now)
+            sent.append(now)
+    assert sent == [0.0, 3.0, 6.0, 9.0]
+
+
+def test_the_first_advertisements_follow_each_other_faster():
+    schedule = Schedule(0.0, chance=lambda: 0.5)
+    times = []
+    for _ in range(5):
+        times.append(schedule.due)
+        schedule.sent(schedule.due)
+    assert times[:3] == [0.0, 16.0, 32.0]
+    assert times[4] - times[3] == times[3] - times[2] == pytest.approx(399)
+    schedule.restarted(5000.0)
+    assert schedule.due == 5000.0
