@@ -63,6 +63,13 @@ def show_error(message: str, *hints: str, stream: TextIO | None = None) -> None:
         print(f" hint: {printable(hint)}", file=stream)
 
 
+def show_warning(problem: object) -> None:
+    """Print something that may be meant so, on stderr; `problem` may have a hint."""
+    print(f"warning: {printable(str(problem))}", file=sys.stderr)
+    if hint := getattr(problem, "hint", None):
+        print(f" hint: {printable(hint)}", file=sys.stderr)
+
+
 def show_exception(error: Exception) -> None:
     """Print an expected error, or every problem it carries (`problems`)."""
     from provision.inventory.problems import InventoryInvalid  # keeps --help fast
@@ -82,6 +89,11 @@ def print_json(value: Any) -> None:  # noqa: ANN401  # whatever JSON can say
 def print_line(text: str = "") -> None:
     """Print one line of facts for people on stdout."""
     print(printable(text))
+
+
+def print_good(text: str) -> None:
+    """Print one line of good news on stdout, green on a terminal."""
+    typer.secho(printable(text), fg=typer.colors.GREEN)
 
 
 def run_to_status(command: Callable[[], object]) -> int:

@@ -126,9 +126,9 @@ def _read_text(path: Path) -> str:
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, str | None]:
     mark = error.problem_mark or error.context_mark
-    number = mark.line if mark else 0
-    lines = text.splitlines()
-    line = lines[number] if number < len(lines) else ""
+    lines = text.splitlines() or [""]
+    number = min(mark.line if mark else 0, len(lines) - 1)
+    line = lines[number]
     if "\t" in line[: len(line) - len(line.lstrip())]:
         found = "a tab in the indentation, expected spaces"
         return number + 1, found, "let the editor write spaces for this file"

@@ -63,9 +63,9 @@ def load(path: Path, *, default_store: str | None = None) -> Inventory:
     roles = build_roles(draft, found)
     return Inventory(
         path=path,
-        network=build_network(draft.network),
+        network=build_network(draft.network, found),
         cloud=build_cloud(draft),
-        systems=MappingProxyType(build_systems(draft)),
+        systems=MappingProxyType(build_systems(draft, found)),
         roles=MappingProxyType(roles),
         hosts=MappingProxyType({h.name: build_host(h, roles, found) for h in draft.hosts}),
         artifacts=artifacts,
@@ -156,7 +156,7 @@ def store_url(value: str) -> str:
 STORE_EXPECTED = "a URL such as sqlite:///rack.db or postgresql://boot@db.example.org/rackseed"
 
 
-def build_network(draft: NetworkDraft) -> Network:
+def build_network(draft: NetworkDraft, found: Findings) -> Network:
     """The segment, from a draft without problems."""
     assert draft.interface is not None
     assert draft.subnet is not None
@@ -170,6 +170,7 @@ def build_network(draft: NetworkDraft) -> Network:
         discovery=draft.discovery,
         lease_time=draft.lease_time or timedelta(hours=1),
         http_port=draft.http_port or 80,
+        place=found.place("network.interface"),
     )
 
 
@@ -184,10 +185,16 @@ def build_cloud(draft: Draft) -> Cloud:
     )
 
 
-def build_systems(draft: Draft) -> dict[str, System]:
+def build_systems(draft: Draft, found: Findings) -> dict[str, System]:
     """The operating systems."""
     return {
-        name: System(name, system.kernel or "", system.initrds, system.arguments)
+        name: System(
+            name=name,
+            kernel=system.kernel or "",
+            initrds=system.initrds,
+            arguments=system.arguments,
+            place=found.place(f"systems.{name}"),
+        )
         for name, system in draft.systems.items()
     }
 

@@ -59,6 +59,8 @@ class Network:
     discovery: Pool | None = None
     lease_time: timedelta = timedelta(hours=1)
     http_port: int = 80
+    place: Place | None = None
+    """Of the key `interface`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class System:
     kernel: str
     initrds: tuple[str, ...]
     arguments: tuple[str, ...] = ()
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

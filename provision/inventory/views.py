@@ -1,12 +1,13 @@
 """The inventory in the words of the libraries: pure functions from hosts to their types."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from types import MappingProxyType
 
-from provision.inventory.model import Host, Inventory, Role, System
+from provision.inventory.model import Host, HostFirmware, Inventory, Place, Role, System
 from pxe.addresses import MacAddress
-from pxe.boot import Platform
+from pxe.boot import Loader, Platform
 from pxe.reservation import Reservation
 from pxe.settings import Settings
 
@@ -69,19 +70,43 @@ def artifact_name(path: str) -> str:
     return f"{ARTIFACTS}{path}"
 
 
-def artifact_paths(inventory: Inventory) -> Mapping[str, str]:
-    """Every path below the folder of artifacts that a host needs, with what needs it."""
-    needed: dict[str, str] = {}
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something in the inventory that needs a file."""
+
+    place: Place
+    key: str
+
+
+def artifact_needs(inventory: Inventory) -> Mapping[str, Need]:
+    """Every path below the folder of artifacts that a host needs, with what names it first."""
+    top = Place(inventory.path, 1)
+    needs: dict[str, Need] = {}
     for host in inventory.hosts.values():
         role = host.role
         if system := system_of(role, inventory):
             for path in (system.kernel, *system.initrds):
-                needed.setdefault(path, f"system {system.name}")
+                needs.setdefault(path, Need(system.place or top, f"systems.{system.name}"))
         if role.image is not None:
-            needed.setdefault(str(role.image), f"role {role.name}")
-    return MappingProxyType(needed)
+            needs.setdefault(str(role.image), Need(role.place or top, f"roles.{role.name}.image"))
+    return MappingProxyType(needs)
+
+
+BOOT_PROGRAMS: Mapping[tuple[Platform, Loader], tuple[str, ...]] = {
+    (Platform.BIOS, Loader.IPXE): ("undionly.kpxe",),
+    (Platform.BIOS, Loader.PXELINUX): ("pxelinux.0", "ldlinux.c32"),
+    (Platform.UEFI_X64, Loader.IPXE): ("snponly.efi",),
+    (Platform.UEFI_X64, Loader.GRUB): ("shimx64.efi", "grubx64.efi"),
+}
+"""What must be installed here for hosts to boot, by the names of pxe/programs.py."""
+
+
+def boot_programs(host: Host) -> tuple[str, ...]:
+    """The boot programs that a host asks for, the first one first."""
+    loader = Loader.GRUB if host.secure_boot else host.loader
+    return BOOT_PROGRAMS[platform(host), loader]
 
 
 def platform(host: Host) -> Platform:
     """The kind of boot program that the host's firmware can run, on the usual x86 servers."""
-    return Platform.BIOS if host.firmware.value == "bios" else Platform.UEFI_X64
+    return Platform.BIOS if host.firmware is HostFirmware.BIOS else Platform.UEFI_X64

