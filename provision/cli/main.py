@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -142,7 +142,14 @@ def rackseed(
         raise typer.Exit(ExitStatus.BAD_INPUT)
 
 
+def invoke(arguments: Sequence[str]) -> int:
+    """Run one command line, without the program's name; returns its exit status."""
+    command = typer.main.get_command(app)
+    return run_to_status(
+        lambda: command.main(list(arguments), prog_name="rackseed", standalone_mode=False)
+    )
+
+
 def main() -> None:
     """Run the command line and end the process with its status."""
-    command = typer.main.get_command(app)
-    sys.exit(run_to_status(lambda: command.main(prog_name="rackseed", standalone_mode=False)))
+    sys.exit(invoke(sys.argv[1:]))

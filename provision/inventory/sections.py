@@ -170,9 +170,8 @@ def read_arguments(section: Section) -> tuple[str, ...]:
     """Kernel arguments, as a list of words or as one line of them."""
     node = section.node("arguments")
     if isinstance(node, Scalar) and not node.is_null:
-        line = section.value("arguments", values.text) or ""
-        return tuple(line.split())
-    return section.values("arguments", values.word) or ()
+        return section.value("arguments", values.arguments) or ()
+    return section.values("arguments", values.argument) or ()
 
 
 def read_roles(top: Section) -> dict[str, RoleDraft]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import PurePosixPath
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -55,6 +54,22 @@ def word(value: str) -> str:
     if not value.isascii() or any(c.isspace() for c in text(value)):
         raise Mismatch("one ASCII word without white space")
     return value
+
+
+def argument(value: str) -> str:
+    """One word of a kernel command line that every loader's language leaves alone."""
+    if not re.fullmatch(r"[!#%&()*+,\-./0-9:;<=>?@A-Z\[\]^_a-z|~]+", value):
+        raise Mismatch(
+            "one word of ASCII without white space, quotes, dollar, backquote, backslash and braces"
+        )
+    if value.startswith("initrd="):
+        raise Mismatch("an argument, not a file", "name the file under the key initrd")
+    return value
+
+
+def arguments(value: str) -> tuple[str, ...]:
+    """Several such words on one line."""
+    return tuple(argument(part) for part in text(value).split())
 
 
 def name(value: str) -> str:
@@ -171,10 +186,10 @@ def mac(value: str) -> MacAddress:
 
 def relative_path(value: str) -> str:
     """A path that stays below its folder, in the form in which it is served."""
-    parts = text(value).split("/")
-    if PurePosixPath(value).is_absolute() or ".." in parts:
+    if value.startswith("/") or ".." in text(value).split("/"):
         raise Mismatch("a path below its folder, without '..' and not beginning with '/'")
-    if "" in parts or "." in parts or not re.fullmatch(r"[A-Za-z0-9._~+@/-]+", value):
+    segment = r"[A-Za-z0-9_+~@][A-Za-z0-9._+~@-]*"
+    if not re.fullmatch(rf"{segment}(/{segment})*", value):
         raise Mismatch("a path of letters, digits and . _ ~ + @ - parted by single slashes")
     return value
 

@@ -226,8 +226,22 @@ MISTAKES = [
     (
         "[priority=critical]",
         '["priority=critical quiet"]',
-        "18: systems.debian-12.arguments[0]: found 'priority=critical quiet', expected one ASCII "
-        "word without white space",
+        "18: systems.debian-12.arguments[0]: found 'priority=critical quiet', expected one word "
+        "of ASCII without white space, quotes, dollar, backquote, backslash and braces",
+        None,
+    ),
+    (
+        "[priority=critical]",
+        "priority=critical initrd=evil",
+        "18: systems.debian-12.arguments: found 'priority=critical initrd=evil', expected an "
+        "argument, not a file",
+        "name the file under the key initrd",
+    ),
+    (
+        "kernel: debian-12/linux",
+        "kernel: debian-12//linux",
+        "16: systems.debian-12.kernel: found 'debian-12//linux', expected a path of letters, "
+        "digits and . _ ~ + @ - parted by single slashes",
         None,
     ),
     (
