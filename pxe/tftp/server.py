@@ -1,0 +1,395 @@
+"""The TFTP server: one loop over the well-known port and a socket for each transfer."""
+
+import heapq
+import logging
+import os
+import select
+import socket
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from itertools import count
+from time import monotonic
+
+from pxe.errors import DecodeError
+from pxe.site import Observation, Outcome, Service
+from pxe.tftp.content import BytesContent, FileContent, NoContent, Observe, Resolver
+from pxe.tftp.options import Bounds, bounds_for, negotiate
+from pxe.tftp.packets import OpenContent, PacketCache, open_content
+from pxe.tftp.session import Session, path_mtu, transfer_socket
+from pxe.tftp.transfer import RTO_MAX, Action, Done, GiveUp, Send, Wait
+from pxe.tftp.wire import (
+    REQUEST_MAX,
+    ErrorCode,
+    Failure,
+    Opcode,
+    ReadRequest,
+    WriteRequest,
+    decode_reply,
+    decode_request,
+    encode_error,
+    encode_oack,
+    printable,
+)
+
+log = logging.getLogger(__name__)
+
+EVENTS_MAX = 256
+"""Sockets served between two looks at the timers."""
+REQUESTS_MAX = 32
+"""Requests taken at once: a flood of them must not starve the transfers."""
+REPLY_MAX = 128
+"""Octets read of an ACK or ERROR."""
+LISTENER_BUFFER = 1 << 20
+"""Octets of requests that wait: a whole row of racks may be switched on at once."""
+REPORT_EVERY = 1.0
+"""Seconds between two observations of malformed requests; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one server process may take on."""
+
+    sessions: int = 1000
+    sessions_per_peer: int = 16
+    packet_memory: int = 256 << 20
+    """Octets of prepared packets."""
+    file_memory: int = 64 << 20
+    """Octets of the largest file that is prepared as a whole; larger ones are streamed."""
+    bounds: Bounds = field(default_factory=Bounds)
+
+
+class Refused(Exception):
+    """A request that gets an ERROR instead of a transfer."""
+
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class TftpServer:
+    """Serves reads, in the calling process or thread, until `stop`.
+
+    Several processes may serve the same address and port: the kernel spreads clients over them.
+    """
+
+    def __init__(
+        self,
+        address: IPv4Address,
+        port: int,
+        interface: str | None,
+        resolver: Resolver,
+        observe: Observe,
+        limits: Limits = Limits(),
+    ) -> None:
+        """Binds the port (0: any). Raises OSError when it cannot be had."""
+        self._interface = interface
+        self._resolve = resolver
+        self._observe = observe
+        self._limits = limits
+        self._cache = PacketCache(limits.packet_memory, limits.file_memory)
+        self._sessions: dict[int, Session] = {}
+        self._by_peer: dict[tuple[str, int], Session] = {}
+        self._peers: Counter[str] = Counter()
+        self._timers: list[tuple[float, int, Session]] = []
+        self._order = count()
+        self._malformed = 0
+        self._malformed_told = 0.0
+        self._stopping = False
+        with ExitStack() as undo:
+            self._listener = undo.enter_context(_listen(address, port, interface))
+            self._epoll = undo.enter_context(select.epoll())
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            undo.callback(os.close, self._wake)
+            self._resources = undo.pop_all()
+        self._local: tuple[str, int] = self._listener.getsockname()
+        self._epoll.register(self._listener, select.EPOLLIN)
+        self._epoll.register(self._wake, select.EPOLLIN)
+
+    @property
+    def port(self) -> int:
+        return self._local[1]
+
+    @property
+    def sessions(self) -> int:
+        """Transfers in progress."""
+        return len(self._sessions)
+
+    def serve_forever(self) -> None:
+        """Serve until `stop`, then close everything; the server cannot be started again."""
+        try:
+            while not self._stopping:
+                self._serve_events()
+                self._serve_timers()
+        finally:
+            for session in list(self._sessions.values()):
+                self._finish(session, Outcome.FAILED, "the server stops")
+            self._resources.close()
+
+    def stop(self) -> None:
+        """End `serve_forever` soon; may be called from a thread or a signal handler."""
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+
+    def _serve_events(self) -> None:
+        timeout = max(self._timers[0][0] - monotonic(), 0) if self._timers else -1
+        events = self._epoll.poll(timeout, EVENTS_MAX)
+        now = monotonic()
+        sessions = self._sessions
+        for fd, _ in events:
+            session = sessions.get(fd)
+            if session is None:
+                if fd == self._listener.fileno():
+                    self._serve_requests(now)
+                continue
+            try:
+                datagram = session.receive(REPLY_MAX)
+                if datagram != session.awaited:
+                    self._serve_reply(session, datagram, now)
+                elif not session.advance(now):
+                    self._finish(session, Outcome.SERVED)
+            except OSError as error:
+                self._socket_failed(session, error, now)
+            except Exception:  # noqa: BLE001 - logged there
+                self._broke(session)
+
+    def _broke(self, session: Session) -> None:
+        """Called while an error of ours is handled: it may cost one transfer, not the loop."""
+        log.exception("transfer broke address=%s", session.peer[0])
+        self._finish(session, Outcome.FAILED, "internal error")
+
+    def _serve_reply(self, session: Session, datagram: bytes, now: float) -> None:
+        try:
+            reply = decode_reply(datagram)
+        except DecodeError as error:
+            log.debug("ignored packet address=%s reason=%s", session.peer[0], error)
+            return
+        if isinstance(reply, Failure):
+            self._client_ended(session, reply)
+        else:
+            self._act(session, session.transfer.acknowledge(reply.block, now))
+
+    def _client_ended(self, session: Session, failure: Failure) -> None:
+        options = session.request[1].options
+        if session.transfer.acked < 0 and any(name.lower() == "tsize" for name, _ in options):
+            # OVMF and others ask for the size in a request of its own, and take ERROR to end it.
+            self._finish(session, Outcome.SERVED, "size probe")
+            return
+        reason = f"the client gave up: error {failure.code} {failure.message}".rstrip()
+        self._finish(session, Outcome.FAILED, reason)
+
+    def _socket_failed(self, session: Session, error: OSError, now: float) -> None:
+        """An error that waits on a socket is read before the datagrams behind it."""
+        try:
+            datagram = session.receive(REPLY_MAX)
+        except BlockingIOError:
+            if isinstance(error, ConnectionRefusedError):
+                self._finish(session, Outcome.FAILED, "the client closed its port")
+            return
+        except OSError:
+            return
+        self._serve_reply(session, datagram, now)
+
+    def _act(self, session: Session, action: Action) -> None:
+        match action:
+            case Send():
+                try:
+                    session.transmit(action)
+                except OSError as error:
+                    session.refuse(ErrorCode.UNDEFINED, "the file cannot be read")
+                    self._finish(session, Outcome.FAILED, f"the file cannot be read: {error}")
+            case Done():
+                self._finish(session, Outcome.SERVED)
+            case GiveUp(reason):
+                session.refuse(ErrorCode.UNDEFINED, reason)
+                self._finish(session, Outcome.FAILED, reason)
+            case Wait():
+                pass
+
+    def _serve_timers(self) -> None:
+        now = monotonic()
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            session = heapq.heappop(timers)[2]
+            try:
+                if not session.closed and session.transfer.deadline <= now:
+                    self._act(session, session.transfer.expire(now))
+            except Exception:  # noqa: BLE001 - logged there
+                self._broke(session)
+            if not session.closed:
+                self._set_timer(session, now)
+
+    def _set_timer(self, session: Session, now: float) -> None:
+        """Each session has one timer. It is looked at often enough that closed ones vanish."""
+        when = min(session.transfer.deadline, now + RTO_MAX)
+        heapq.heappush(self._timers, (when, next(self._order), session))
+
+    def _serve_requests(self, now: float) -> None:
+        for _ in range(REQUESTS_MAX):
+            try:
+                datagram, peer = self._listener.recvfrom(REQUEST_MAX + 1)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                log.warning("cannot receive requests error=%s", error)
+                return
+            try:
+                self._serve_request(datagram, peer, now)
+            except Exception:
+                log.exception("request broke address=%s", peer[0])
+
+    def _serve_request(self, datagram: bytes, peer: tuple[str, int], now: float) -> None:
+        known = self._by_peer.get(peer)
+        if known is not None:
+            if known.request[0] == datagram and known.transfer.acked <= 0:
+                return  # repeated while our answer was on its way; its timer is running
+            self._finish(known, Outcome.FAILED, "the client began again")
+        try:
+            request = decode_request(datagram)
+        except DecodeError as error:
+            self._refuse_malformed(datagram, peer, str(error), now)
+            return
+        try:
+            self._begin(request, datagram, peer, now)
+        except Refused as refused:
+            self._send_error(peer, refused.code, refused.reason)
+            self._tell(Outcome.REFUSED, request.name, peer[0], refused.reason)
+
+    def _begin(
+        self,
+        request: ReadRequest | WriteRequest,
+        datagram: bytes,
+        peer: tuple[str, int],
+        now: float,
+    ) -> None:
+        if isinstance(request, WriteRequest):
+            raise Refused(ErrorCode.ACCESS_VIOLATION, "this server takes no files")
+        self._check_room(peer[0])
+        content = self._open(request, peer[0])
+        try:
+            sock = transfer_socket(self._local[0], self._interface, peer)
+        except OSError as error:
+            content.close()
+            raise Refused(ErrorCode.UNDEFINED, f"no socket for the transfer: {error}") from error
+        bounds = bounds_for(self._limits.bounds, path_mtu(sock))
+        parameters, accepted = negotiate(request, content.size, bounds)
+        try:
+            packets = self._cache.packets(content, parameters.blksize)
+        except OSError as error:
+            sock.close()
+            raise Refused(ErrorCode.UNDEFINED, f"the file cannot be read: {error}") from error
+        finally:
+            content.close()
+        oack = encode_oack(accepted) if accepted else None
+        session = Session(sock, peer, (datagram, request), parameters, packets, oack, now)
+        self._sessions[session.fd] = self._by_peer[peer] = session
+        self._peers[peer[0]] += 1
+        self._epoll.register(session.fd, select.EPOLLIN)
+        self._act(session, session.transfer.start(now))
+        self._set_timer(session, now)
+
+    def _check_room(self, address: str) -> None:
+        if len(self._sessions) >= self._limits.sessions:
+            raise Refused(ErrorCode.UNDEFINED, "too many transfers, try again later")
+        if self._peers[address] >= self._limits.sessions_per_peer:
+            raise Refused(ErrorCode.UNDEFINED, "too many transfers to this address")
+
+    def _open(self, request: ReadRequest, address: str) -> OpenContent:
+        if not request.name:
+            raise Refused(ErrorCode.NOT_FOUND, "no file name")
+        if ".." in request.name.split("/"):
+            raise Refused(ErrorCode.ACCESS_VIOLATION, "the name leads out of the catalog")
+        content = self._resolve(request.name, IPv4Address(address))
+        match content:
+            case NoContent(reason):
+                raise Refused(ErrorCode.NOT_FOUND, reason)
+            case FileContent() | BytesContent():
+                try:
+                    return open_content(content, request.mode, self._limits.file_memory)
+                except FileNotFoundError as error:
+                    raise Refused(ErrorCode.NOT_FOUND, "no such file") from error
+                except OSError as error:
+                    reason = error.strerror or str(error)
+                    raise Refused(ErrorCode.ACCESS_VIOLATION, reason) from error
+
+    def _refuse_malformed(
+        self, datagram: bytes, peer: tuple[str, int], reason: str, now: float
+    ) -> None:
+        log.debug("ignored datagram address=%s reason=%s", peer[0], reason)
+        if datagram[:2] in (Opcode.RRQ.to_bytes(2), Opcode.WRQ.to_bytes(2)):
+            self._send_error(peer, ErrorCode.ILLEGAL_OPERATION, reason)
+        self._malformed += 1
+        if now - self._malformed_told >= REPORT_EVERY:
+            facts: dict[str, str | int] = {"datagrams": self._malformed}
+            self._malformed, self._malformed_told = 0, now
+            self._tell(Outcome.REFUSED, "malformed request", peer[0], reason, facts)
+
+    def _send_error(self, peer: tuple[str, int], code: ErrorCode, reason: str) -> None:
+        try:
+            self._listener.sendto(encode_error(code, reason), peer)
+        except OSError as error:
+            log.debug("error not sent address=%s reason=%s", peer[0], error)
+
+    def _finish(self, session: Session, outcome: Outcome, reason: str = "") -> None:
+        if session.closed:
+            return
+        del self._sessions[session.fd]
+        del self._by_peer[session.peer]
+        self._peers[session.peer[0]] -= 1
+        if not self._peers[session.peer[0]]:
+            del self._peers[session.peer[0]]
+        session.close()
+        facts: dict[str, str | int] = {
+            "bytes": session.octets_delivered,
+            "seconds": f"{monotonic() - session.started:.3f}",
+            "blksize": session.parameters.blksize,
+            "windowsize": session.parameters.windowsize,
+            "resent": session.transfer.resent,
+        }
+        self._tell(outcome, session.request[1].name, session.peer[0], reason, facts)
+
+    def _tell(
+        self,
+        outcome: Outcome,
+        name: str,
+        address: str,
+        reason: str,
+        facts: dict[str, str | int] | None = None,
+    ) -> None:
+        subject = printable(name)
+        words = " ".join(f"{key}={value}" for key, value in (facts or {}).items())
+        log.info(
+            "tftp %s file=%s address=%s reason=%r %s",
+            outcome.value, subject, address, reason, words,
+        )  # fmt: skip
+        try:
+            self._observe(
+                Observation(
+                    service=Service.TFTP,
+                    outcome=outcome,
+                    at=datetime.now(UTC),
+                    subject=subject,
+                    reason=reason,
+                    address=IPv4Address(address),
+                    facts=facts or {},
+                )
+            )
+        except Exception:
+            log.exception("observation lost")
+
+
+def _listen(address: IPv4Address, port: int, interface: str | None) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LISTENER_BUFFER)
+        if interface is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        listener.bind((str(address), port))
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,171 @@
+"""One transfer on its own socket: the client sees the port as transfer identifier (RFC 1350, 4)."""
+
+import errno
+import functools
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from ipaddress import IPv4Address
+
+from pxe.tftp.options import Parameters
+from pxe.tftp.packets import Packets
+from pxe.tftp.transfer import Send, Transfer
+from pxe.tftp.wire import ErrorCode, ReadRequest, encode_acknowledgment, encode_error
+
+IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_MTU = 10, 0, 14
+UDP_SEGMENT = 103
+"""linux/in.h and linux/udp.h; Python 3.11 has no names for them."""
+SEGMENTS_MAX = 64
+"""UDP_MAX_SEGMENTS in Linux before 6.9."""
+DATAGRAM_MAX = 65507
+"""Octets of UDP payload in one IPv4 packet, segmented later or not."""
+NO_OFFLOAD = (errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP)
+"""What the kernel says when the way out cannot cut a send into segments."""
+
+
+@functools.cache
+def acknowledgments() -> Sequence[bytes]:
+    """The ACK of each block number: 3 MB, in exchange for not parsing one for each block."""
+    return [encode_acknowledgment(number) for number in range(1 << 16)]
+
+
+def transfer_socket(local: str, interface: str | None, peer: tuple[str, int]) -> socket.socket:
+    """A socket that exchanges datagrams with `peer` only.
+
+    Raises OSError, also when there is no way to the peer.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if interface is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        # A client beyond a narrow link gets fragments instead of nothing.
+        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+        sock.bind((local, 0))
+        sock.connect(peer)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def path_mtu(sock: socket.socket) -> int:
+    """Octets of the largest packet that the kernel knows to reach the peer whole."""
+    return sock.getsockopt(socket.IPPROTO_IP, IP_MTU)
+
+
+class Session:
+    """Sends what its transfer decides; the server calls it for each event."""
+
+    __slots__ = (
+        "_acknowledgments", "_burst", "_oack", "_send", "_sock", "awaited", "closed", "fd",
+        "packets", "parameters", "peer", "receive", "request", "started", "transfer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        peer: tuple[str, int],
+        request: tuple[bytes, ReadRequest],
+        parameters: Parameters,
+        packets: Packets,
+        oack: bytes | None,
+        now: float,
+    ) -> None:
+        """Takes over `sock` and `packets`; `request` is the datagram and what it says."""
+        self._sock = sock
+        self._send = sock.send
+        self.receive = sock.recv
+        self.fd = sock.fileno()
+        self.peer = peer
+        self.request = request
+        self.parameters = parameters
+        self.packets = packets
+        self._oack = oack
+        self.started = now
+        self.closed = False
+        self.transfer = Transfer(
+            packets.size // parameters.blksize + 1,
+            parameters.windowsize,
+            options=oack is not None,
+            timeout=parameters.timeout,
+        )
+        self._acknowledgments = acknowledgments()
+        self.awaited: bytes | None = None
+        """The ACK after which `advance` may be called."""
+        self._burst = packets.stride * self._segments()
+
+    def _segments(self) -> int:
+        """How many packets one send may carry (generic segmentation offload)."""
+        stride = self.packets.stride
+        wanted = min(self.parameters.windowsize, SEGMENTS_MAX, DATAGRAM_MAX // stride)
+        if wanted > 1:
+            try:
+                self._sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, stride)
+            except OSError:
+                return 1
+        return wanted
+
+    @property
+    def address(self) -> IPv4Address:
+        return IPv4Address(self.peer[0])
+
+    @property
+    def octets_delivered(self) -> int:
+        return min(max(self.transfer.acked, 0) * self.parameters.blksize, self.packets.size)
+
+    def advance(self, now: float) -> bool:
+        """Everything sent has arrived: send the next window; False when there is none."""
+        transfer = self.transfer
+        count = transfer.advance(now)
+        if not count:
+            return False
+        last = transfer.sent
+        self.awaited = self._acknowledgments[last & 0xFFFF]
+        window = self.packets.window(last - count + 1, count)
+        if len(window) > self._burst:
+            self._send_window(window)
+            return True
+        try:
+            self._send(window)
+        except OSError:
+            self._send_window(window)
+        return True
+
+    def transmit(self, send: Send) -> None:
+        """Send what the transfer decided; raises OSError when the file cannot be read."""
+        transfer = self.transfer
+        in_step = transfer.copies == 1 and transfer.sent == transfer.high
+        self.awaited = self._acknowledgments[transfer.sent & 0xFFFF] if in_step else None
+        if send.first == 0:
+            data = memoryview(self._oack or b"")
+        else:
+            data = self.packets.window(send.first, send.count)
+        for _ in range(send.copies):
+            self._send_window(data)
+
+    def refuse(self, code: ErrorCode, message: str) -> None:
+        """Tell the client that the transfer ends."""
+        with suppress(OSError):
+            self._send(encode_error(code, message))
+
+    def _send_window(self, data: memoryview) -> None:
+        for start in range(0, len(data), self._burst):
+            try:
+                self._send(data[start : start + self._burst])
+            except OSError as error:
+                if error.errno in NO_OFFLOAD and self._burst > self.packets.stride:
+                    self._leave_offload()
+                    return self._send_window(data[start:])
+                # A full queue, a link that is down: as good as lost on the way, and the timer
+                # of the transfer takes care.
+                return None
+        return None
+
+    def _leave_offload(self) -> None:
+        self._burst = self.packets.stride
+        self._sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
+
+    def close(self) -> None:
+        self.closed = True
+        self._sock.close()
+        self.packets.close()
