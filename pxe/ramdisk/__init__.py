@@ -1,1 +1,1 @@
-"""The ramdisk that inspects a machine and writes an image to its disk."""
+"""The small Linux that inspects a machine or writes an image to its disk; see README.md."""

@@ -1,0 +1,340 @@
+"""The ramdisk boots in QEMU, tells what the machine is made of, and writes images to disks.
+
+One guest at a time, started with -kernel, on QEMU's user-mode network; the server is this test.
+"""
+
+import gzip
+import hashlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pxe.errors import MissingProgram
+from pxe.ramdisk.build import Ramdisk, build, find_busybox
+from pxe.ramdisk.kernel import find_kernel
+from tests.tools import missing, require_tool
+
+MAC = "52:54:00:aa:00:09"
+HOST = "10.0.2.2"
+"""This machine, as a guest on QEMU's user-mode network sees it."""
+MIB = 2**20
+
+
+@dataclass
+class Server:
+    """What the guest talks to: answers and images to fetch, reports it has sent."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+    cut_after: dict[str, list[int]] = field(default_factory=dict)
+    """Path to byte counts: each serves once, then breaks the connection off."""
+    port: int = 0
+    _http: ThreadingHTTPServer | None = None
+
+    def start(self) -> None:
+        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), partial(_Handler, self))
+        self.port = self._http.server_address[1]
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        if self._http is not None:
+            self._http.shutdown()
+            self._http.server_close()
+
+    def url(self, path: str) -> str:
+        return f"http://{HOST}:{self.port}{path}"
+
+    def kinds(self) -> list[str]:
+        return [report["kind"] for report in self.reports]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, server: Server, *args: Any) -> None:
+        self.rack = server
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        self.rack.fetched.append(self.path)
+        body = self.rack.files.get(self.path)
+        if body is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if cuts := self.rack.cut_after.get(self.path):
+            self.wfile.write(body[: cuts.pop(0)])
+            self.close_connection = True
+        else:
+            self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert self.headers["Content-Type"] == "application/json"
+        self.rack.reports.append(json.loads(body))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@dataclass
+class Guest:
+    """A running QEMU and the text on its serial console."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def console(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 90) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None or condition(), self.console()[-3000:]
+            assert time.monotonic() < end, self.console()[-3000:]
+            time.sleep(0.1)
+
+    def wait_for_end(self, seconds: float = 90) -> None:
+        """Wait until the machine has switched itself off or restarted."""
+        try:
+            assert self.process.wait(seconds) == 0
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the guest did not end: {self.console()[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def ramdisk(tmp_path_factory: pytest.TempPathFactory) -> Ramdisk:
+    try:
+        return build(find_kernel(), find_busybox(), tmp_path_factory.mktemp("ramdisk"))
+    except MissingProgram as error:
+        missing(str(error))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    rack = Server()
+    rack.start()
+    yield rack
+    rack.stop()
+
+
+@pytest.fixture
+def boot(ramdisk: Ramdisk, tmp_path: Path) -> Iterator[Callable[..., Guest]]:
+    qemu = require_tool("qemu-system-x86_64", package="qemu-system-x86")
+    guests: list[Guest] = []
+
+    def start(words: Mapping[str, str], *devices: str, kernel_words: str = "") -> Guest:
+        line = " ".join(f"rackseed.{key}={value}" for key, value in words.items())
+        log = tmp_path / f"console-{len(guests)}.log"
+        argv = [
+            *(str(qemu), "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
+            *("-m", "256", "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot"),
+            *("-serial", f"file:{log}", "-netdev", "user,id=n0"),
+            *("-kernel", str(ramdisk.kernel), "-initrd", str(ramdisk.initrd)),
+            *("-append", f"console=ttyS0,115200 console=tty0 {line} {kernel_words}"),
+            *devices,
+        ]
+        log.touch()
+        guests.append(Guest(subprocess.Popen(argv, stdin=subprocess.DEVNULL), log))
+        return guests[-1]
+
+    yield start
+    for guest in guests:
+        guest.process.send_signal(signal.SIGKILL)
+        guest.process.wait()
+
+
+def disk(path: Path, model: str, serial: str, mebibytes: int, name: str) -> list[str]:
+    if not path.exists():
+        with path.open("wb") as file:
+            file.truncate(mebibytes * MIB)
+    return [
+        "-drive",
+        f"if=none,id={name},file={path},format=raw,cache=unsafe",
+        "-device",
+        f"{model},drive={name},serial={serial}",
+    ]
+
+
+def nic(model: str) -> list[str]:
+    return ["-device", f"{model},netdev=n0,mac={MAC},romfile="]
+
+
+def test_an_inspection_names_disks_cards_and_gpus_also_when_the_server_comes_late(
+    boot: Callable[..., Guest], server: Server, tmp_path: Path
+) -> None:
+    server.stop()
+    guest = boot(
+        {"mac": MAC, "action": "inspect", "report": server.url("/report/x")},
+        *nic("e1000e"),
+        *("-device", "VGA", "-device", "virtio-gpu-pci"),
+        *disk(tmp_path / "nvme", "nvme", "NVME-1", 64, "d1"),
+        *disk(tmp_path / "sata", "ide-hd", "SATA-2", 96, "d2"),
+        *disk(tmp_path / "virtio", "virtio-blk-pci", "VIRTIO-3", 32, "d3"),
+        *("-device", "virtio-scsi-pci"),
+        *disk(tmp_path / "scsi", "scsi-hd", "SCSI-4", 48, "d4"),
+        *("-smbios", 'type=1,manufacturer=Acme "Quoted" \\ Inc,product=R1,serial=S-77'),
+    )
+    guest.wait_for(lambda: "the server does not answer" in guest.console())
+    server.start()
+    guest.wait_for_end()
+    (report,) = server.reports
+    assert report["kind"] == "inspection"
+    found = report["data"]
+    disks = {d["serial"]: (d["bytes"] // MIB, d["transport"]) for d in found["disks"]}
+    assert disks == {
+        "NVME-1": (64, "nvme"),
+        "SATA-2": (96, "sata"),
+        "VIRTIO-3": (32, "virtio"),
+        "SCSI-4": (48, "scsi"),
+    }
+    (card,) = found["nics"]
+    assert (card["mac"], card["driver"], card["carrier"]) == (MAC, "e1000e", True)
+    assert card["speed"] == 1000
+    gpus = {(gpu["vendor"], gpu["product"]) for gpu in found["gpus"]}
+    assert gpus == {("1234", "1111"), ("1af4", "1050")}
+    assert found["dmi"]["vendor"] == 'Acme "Quoted" \\ Inc'
+    assert found["dmi"]["serial"] == "S-77"
+    assert (found["firmware"], found["secure_boot"]) == ("bios", False)
+    assert found["cpu"]["threads"] == 2
+    assert found["memory"]["installed_bytes"] == 256 * MIB
+    assert 128 * MIB < found["memory"]["bytes"] < 256 * MIB
+    assert f"network address=10.0.2.15 mac={MAC}" in guest.console()
+
+
+def answer(server: Server, image: bytes, **changes: str) -> dict[str, str]:
+    values = {
+        "image": server.url("/image"),
+        "sha256": hashlib.sha256(image).hexdigest(),
+        "size": str(len(image)),
+        "disk": "smallest",
+    }
+    server.files["/answer/t"] = "".join(
+        f"{key}={value}\n" for key, value in (values | changes).items()
+    ).encode()
+    server.files.setdefault("/image", image)
+    return {
+        "mac": MAC,
+        "action": "image",
+        "report": server.url("/report/x"),
+        "answer": server.url("/answer/t"),
+    }
+
+
+def image_bytes(mebibytes: int = 24) -> bytes:
+    return random.Random(7).randbytes(mebibytes * MIB - 512 * 3)
+
+
+def test_an_image_is_written_to_the_chosen_disk_also_when_the_stream_breaks_off(
+    boot: Callable[..., Guest], server: Server, tmp_path: Path
+) -> None:
+    image = image_bytes()
+    server.cut_after["/image"] = [9 * MIB]
+    guest = boot(
+        answer(server, image),
+        *nic("virtio-net-pci"),
+        *disk(tmp_path / "large", "nvme", "LARGE", 64, "d1"),
+        *disk(tmp_path / "small", "ide-hd", "SMALL", 32, "d2"),
+    )
+    guest.wait_for_end()
+    assert server.kinds()[-1] == "installed"
+    assert server.reports[-1]["data"]["serial"] == "SMALL"
+    written = (tmp_path / "small").read_bytes()
+    assert written[: len(image)] == image
+    assert not any(written[len(image) :])
+    assert not any((tmp_path / "large").read_bytes())
+    assert server.fetched == ["/answer/t", "/image", "/image"]
+
+
+def test_a_compressed_image_is_written_to_the_disk_with_a_serial_number(
+    boot: Callable[..., Guest], server: Server, tmp_path: Path
+) -> None:
+    image = image_bytes(4) + bytes(8 * MIB)
+    server.files["/image"] = gzip.compress(image, 1)
+    guest = boot(
+        answer(server, image, disk="WANTED", compression="gzip"),
+        *nic("igb") if _qemu_has("igb") else nic("e1000e"),
+        *disk(tmp_path / "other", "virtio-blk-pci", "OTHER", 16, "d1"),
+        *disk(tmp_path / "wanted", "virtio-blk-pci", "WANTED", 32, "d2"),
+    )
+    guest.wait_for_end()
+    assert server.kinds()[-1] == "installed"
+    assert (tmp_path / "wanted").read_bytes()[: len(image)] == image
+    assert not any((tmp_path / "other").read_bytes())
+
+
+def test_an_image_with_another_digest_is_reported_and_leaves_an_unbootable_disk(
+    boot: Callable[..., Guest], server: Server, tmp_path: Path
+) -> None:
+    image = image_bytes(6)
+    (tmp_path / "only").write_bytes(b"\xaa" * (16 * MIB))
+    guest = boot(
+        answer(server, image, sha256="00" * 32),
+        *nic("virtio-net-pci"),
+        *disk(tmp_path / "only", "virtio-blk-pci", "ONLY", 16, "d1"),
+    )
+    guest.wait_for(lambda: "failed" in server.kinds())
+    guest.wait_for(lambda: "STOPPED" in guest.console())
+    assert "SHA-256" in server.reports[-1]["message"]
+    written = (tmp_path / "only").read_bytes()
+    assert not any(written[:MIB]), "a boot sector or partition table is left"
+    assert not any(written[-MIB:]), "a backup partition table is left"
+
+
+def test_an_image_larger_than_the_disk_is_refused_before_anything_is_written(
+    boot: Callable[..., Guest], server: Server, tmp_path: Path
+) -> None:
+    image = image_bytes(20)
+    (tmp_path / "only").write_bytes(b"\xaa" * (16 * MIB))
+    guest = boot(
+        answer(server, image),
+        *nic("virtio-net-pci"),
+        *disk(tmp_path / "only", "virtio-blk-pci", "ONLY", 16, "d1"),
+    )
+    guest.wait_for(lambda: "failed" in server.kinds())
+    assert "only 16777216" in server.reports[-1]["message"]
+    assert (tmp_path / "only").read_bytes() == b"\xaa" * (16 * MIB)
+    assert "/image" not in server.fetched
+
+
+def test_a_used_answer_is_reported_as_failed(boot: Callable[..., Guest], server: Server) -> None:
+    words = answer(server, b"x" * 512)
+    del server.files["/answer/t"]
+    guest = boot(words, *nic("virtio-net-pci"))
+    guest.wait_for(lambda: "failed" in server.kinds())
+    assert "404" in server.reports[-1]["message"]
+    assert server.fetched == ["/answer/t"]
+
+
+def test_a_machine_without_the_named_card_says_so_and_starts_no_loop(
+    boot: Callable[..., Guest], server: Server
+) -> None:
+    guest = boot(
+        {"mac": "52:54:00:ff:ff:ff", "action": "inspect", "report": "http://x/", "patience": "3"},
+        *nic("virtio-net-pci"),
+    )
+    guest.wait_for(lambda: "STOPPED: no interface has the MAC address" in guest.console(), 110)
+    assert guest.process.poll() is None
+
+
+def _qemu_has(model: str) -> bool:
+    qemu = shutil.which("qemu-system-x86_64") or "/usr/bin/qemu-system-x86_64"
+    known = subprocess.run([qemu, "-device", "help"], capture_output=True, text=True, check=True)
+    return f'name "{model}"' in known.stdout
