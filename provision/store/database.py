@@ -94,7 +94,7 @@ class Database:
             )
         folder = Path(str(self.url.database)).parent
         try:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as cause:
             error = StoreUnusable(
                 f"the store {self.name} cannot be made: {folder}: {cause.strerror}"

@@ -101,7 +101,7 @@ class Observer:
     def __init__(self, database: Database, whose: Whose) -> None:
         self.whose = whose
         self._database = database
-        self._queue: deque[Observation] = deque()
+        self._queue: deque[Observation | Event] = deque()
         self._repeats = Repeats()
         self._dropped = 0
         self._since_pruning = 0
@@ -112,8 +112,8 @@ class Observer:
         self._closing = False
         self._thread: threading.Thread | None = None
 
-    def observe(self, observation: Observation) -> None:
-        """Take an observation; a few microseconds, whatever the store does."""
+    def observe(self, observation: Observation | Event) -> None:
+        """Take an observation, or an event that may be pruned; it costs a few microseconds."""
         if len(self._queue) >= QUEUE_BOUND:
             with self._lock:
                 self._dropped += 1
@@ -170,8 +170,8 @@ class Observer:
         batch: list[Event] = []
         strangers = 0
         for _ in range(min(len(self._queue), BATCH_BOUND)):
-            observation = self._queue.popleft()
-            event = to_event(observation, self.whose(observation))
+            item = self._queue.popleft()
+            event = item if isinstance(item, Event) else to_event(item, self.whose(item))
             if event.host is not None:
                 batch.append(event)
                 continue

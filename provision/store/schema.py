@@ -89,7 +89,7 @@ tokens = Table(
     "tokens",
     metadata,
     Column("digest", String(64), primary_key=True),
-    Column("host", String(255)),
+    Column("host", String(255), index=True),
     Column("mac", String(17), nullable=False, index=True),
     Column("address", String(15), nullable=False),
     Column("purpose", String(8), nullable=False),

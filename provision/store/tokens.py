@@ -81,6 +81,22 @@ def withdraw(connection: Connection, mac: MacAddress, at: datetime) -> None:
     connection.execute(tokens.update().where(*still_open).values(withdrawn_at=at))
 
 
+def withdraw_host(connection: Connection, host: str, at: datetime) -> None:
+    """Make every open token of a host worthless."""
+    still_open = (
+        tokens.c.host == host,
+        tokens.c.withdrawn_at.is_(None),
+        tokens.c.used_at.is_(None),
+    )
+    connection.execute(tokens.update().where(*still_open).values(withdrawn_at=at))
+
+
+def forget_stranger(connection: Connection, address: IPv4Address) -> None:
+    """Delete tokens of unknown machines at an address, so that their number stays bounded."""
+    mine = (tokens.c.host.is_(None), tokens.c.address == str(address))
+    connection.execute(delete(tokens).where(*mine))
+
+
 def burn(
     connection: Connection, record: TokenRecord, at: datetime, closed_by: str | None = None
 ) -> None:
