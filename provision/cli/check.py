@@ -1,5 +1,7 @@
 """`rackseed check`: every mistake in the inventory and in what it names, at once."""
 
+import logging
+import shutil
 import socket
 from collections import Counter
 from typing import Any
@@ -8,6 +10,8 @@ from provision.cli import report
 from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, JsonOption
 from provision.inventory.model import Inventory
 from provision.inventory.problems import InventoryInvalid, Problem
+
+log = logging.getLogger(__name__)
 
 
 def check(
@@ -23,12 +27,11 @@ def check(
       rackseed check -i rack.yaml
     """
     from provision.inventory.load import load
-    from provision.inventory.verify import verify_files, verify_programs, warn
+    from provision.inventory.verify import warn
 
     loaded = load(inventory)
-    interfaces = [name for _, name in socket.if_nameindex()]
-    warnings = warn(loaded, interfaces)
-    problems = [*verify_files(loaded), *verify_programs(loaded), *verify_scripts(loaded)]
+    warnings = warn(loaded, [name for _, name in socket.if_nameindex()])
+    problems = find_problems(loaded)
     for warning in warnings:
         report.show_warning(warning)
     if problems:
@@ -79,6 +82,20 @@ def show_summary(inventory: Inventory) -> None:
         report.print_line(f"  {name:<9} {counts}")
 
 
-def verify_scripts(inventory: Inventory) -> list[Problem]:
-    """Every boot script of every host and state can be rendered."""
-    return []
+def find_problems(inventory: Inventory) -> list[Problem]:
+    """Everything outside the file that would keep a host from its boot."""
+    from provision import verify
+    from provision.inventory.verify import verify_files
+    from provision.run import run
+
+    problems = [*verify_files(inventory), *verify.verify_programs(inventory)]
+    unwritable = verify.verify_scripts(inventory)
+    checker = next(filter(shutil.which, verify.GRUB_CHECKERS), None)
+    if checker is None:
+        log.info("GRUB scripts are not parsed: %s is not installed", verify.GRUB_CHECKERS[0])
+    elif not unwritable:
+        problems += verify.verify_grub(inventory, run, checker)
+    broken = {problem.place.path for problem in problems}
+    if not broken & {host.role.answer for host in inventory.hosts.values()}:
+        problems += verify.verify_answers(inventory)
+    return problems + unwritable

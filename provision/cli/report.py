@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, TextIO
 
@@ -94,6 +94,22 @@ def print_line(text: str = "") -> None:
 def print_good(text: str) -> None:
     """Print one line of good news on stdout, green on a terminal."""
     typer.secho(printable(text), fg=typer.colors.GREEN)
+
+
+def print_block(title: str, text: str) -> None:
+    """Print a file's text under its name, each line marked."""
+    print_line(f"\n{title}:")
+    for line in text.splitlines():
+        print_line(f"  | {line}" if line else "  |")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their column names, as wide as they need; the last column is not padded."""
+    cells = [[printable(cell).replace("\n", " ") for cell in row] for row in (columns, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(padded).rstrip())
 
 
 def run_to_status(command: Callable[[], object]) -> int:

@@ -9,8 +9,6 @@ from provision.inventory import views
 from provision.inventory.model import Inventory, Place
 from provision.inventory.problems import Problem, suggestion
 from pxe.boot import Loader
-from pxe.errors import MissingProgram
-from pxe.programs import require
 
 GRUB_PORT = 80
 """The only HTTP port that GRUB before 2.12 can reach."""
@@ -40,6 +38,8 @@ def file_trouble(folder: Path, path: str) -> str | None:
             return None if file.read(1) else f"{folder / path} is empty, expected a file"
     except FileNotFoundError:
         return f"{folder / path} does not exist, expected a file"
+    except RuntimeError:  # Python before 3.13
+        return f"{folder / path} cannot be read (a loop of symbolic links), expected a file"
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         return f"{folder / path} cannot be read ({why}), expected a readable file"
@@ -77,23 +77,6 @@ def verify_template(path: Path, place: Place, key: str) -> list[Problem]:
         why = (error.strerror or str(error)).lower()
         return [Problem(place, key, f"{path} cannot be read ({why}), expected a template")]
     return []
-
-
-def verify_programs(inventory: Inventory, root: Path = Path("/")) -> list[Problem]:
-    """The boot programs that these hosts' firmwares ask for are installed."""
-    problems = []
-    for program in dict.fromkeys(
-        name for host in inventory.hosts.values() for name in views.boot_programs(host)
-    ):
-        try:
-            require([program], root)
-        except MissingProgram as error:
-            host = next(h for h in inventory.hosts.values() if program in views.boot_programs(h))
-            hints = getattr(error, "__notes__", [])
-            place = host.place or Place(inventory.path, 1)
-            message = f"{error}; {host.name} boots it"
-            problems.append(Problem(place, f"racks.{host.rack}.{host.name}", message, *hints[:1]))
-    return problems
 
 
 def warn(inventory: Inventory, interfaces: Sequence[str]) -> list[Problem]:

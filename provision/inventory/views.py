@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from provision.inventory.model import Host, HostFirmware, Inventory, Place, Role, System
 from pxe.addresses import MacAddress
-from pxe.boot import Loader, Platform
+from pxe.boot import Platform
 from pxe.reservation import Reservation
 from pxe.settings import Settings
 
@@ -92,21 +92,11 @@ def artifact_needs(inventory: Inventory) -> Mapping[str, Need]:
     return MappingProxyType(needs)
 
 
-BOOT_PROGRAMS: Mapping[tuple[Platform, Loader], tuple[str, ...]] = {
-    (Platform.BIOS, Loader.IPXE): ("undionly.kpxe",),
-    (Platform.BIOS, Loader.PXELINUX): ("pxelinux.0", "ldlinux.c32"),
-    (Platform.UEFI_X64, Loader.IPXE): ("snponly.efi",),
-    (Platform.UEFI_X64, Loader.GRUB): ("shimx64.efi", "grubx64.efi"),
-}
-"""What must be installed here for hosts to boot, by the names of pxe/programs.py."""
-
-
-def boot_programs(host: Host) -> tuple[str, ...]:
-    """The boot programs that a host asks for, the first one first."""
-    loader = Loader.GRUB if host.secure_boot else host.loader
-    return BOOT_PROGRAMS[platform(host), loader]
-
-
 def platform(host: Host) -> Platform:
     """The kind of boot program that the host's firmware can run, on the usual x86 servers."""
     return Platform.BIOS if host.firmware is HostFirmware.BIOS else Platform.UEFI_X64
+
+
+def boots_by_http(host: Host) -> bool:
+    """Whether the firmware itself wants a URL (UEFI HTTP Boot)."""
+    return host.firmware is HostFirmware.UEFI_HTTP

@@ -1,0 +1,179 @@
+"""`rackseed plan`: what would be served and changed, without serving or changing anything."""
+
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from provision.cli import report
+from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, JsonOption, StoreOption
+from provision.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.inventory.model import Inventory
+    from provision.plan import HostPlan
+    from provision.store.hosts import HostRecord
+
+
+def plan(
+    host: Annotated[
+        str | None, typer.Argument(metavar="[HOST]", help="One host in full; without it a table.")
+    ] = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    answer: Annotated[
+        bool, typer.Option("--answer", help="Also show the installer's answer of HOST.")
+    ] = False,
+    armed: Annotated[bool, typer.Option("--armed", help="As if the hosts were armed.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> int:
+    """Show what each host would be served at its next boot, and what that would change.
+
+    Nothing is served, written or used up: where a single-use URL will be, <single-use> stands.
+
+    Examples:
+      rackseed plan
+      rackseed plan cmp01
+      rackseed plan cmp01 --armed --answer
+    """
+    from provision import plan as planning
+    from provision.inventory.load import load
+    from provision.inventory.views import settings
+
+    loaded = load(inventory)
+    names = [known_host(loaded, host)] if host else list(loaded.hosts)
+    records = read_records(store or loaded.store)
+    server = settings(loaded, server_address(loaded) or planning.UNKNOWN_SERVER)
+    plans = [
+        planning.plan_host(loaded, loaded.hosts[name], record_of(name, records, armed), server)
+        for name in names
+    ]
+    answers = {
+        each.host.name: planning.answer_of(loaded, each.host, server)
+        for each in plans
+        if answer and host
+    }
+    if as_json:
+        report.print_json([as_facts(each, answers.get(each.host.name)) for each in plans])
+    elif host:
+        show_host(plans[0], answers.get(host))
+    else:
+        show_table(plans)
+    return report.ExitStatus.DONE
+
+
+def known_host(inventory: "Inventory", name: str) -> str:
+    """The name of a host that the inventory has.
+
+    Raises BadInput.
+    """
+    from provision.inventory.problems import suggestion
+
+    if name in inventory.hosts:
+        return name
+    error = BadInput(f"there is no host '{name}' in {inventory.path}, expected one of its hosts")
+    error.add_note(suggestion(name, list(inventory.hosts)))
+    raise error
+
+
+def read_records(url: str) -> "Mapping[str, HostRecord]":
+    """Where the hosts stand; a store that does not exist yet is not made.
+
+    Raises StoreError.
+    """
+    from pathlib import Path
+
+    from provision.store import Store
+    from provision.store.database import parse_url
+
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+        return {}
+    with Store(url) as opened:
+        return opened.records()
+
+
+def record_of(name: str, records: "Mapping[str, HostRecord]", armed: bool) -> "HostRecord":
+    """Where a host stands, or would stand if it were armed."""
+    from provision.lifecycle import HostState
+    from provision.store.hosts import HostRecord
+
+    if armed:
+        return HostRecord(name, HostState.ARMED)
+    return records.get(name) or HostRecord(name)
+
+
+def server_address(inventory: "Inventory") -> IPv4Address | None:
+    """Our own address on the segment: as the inventory says, else the interface's; or None."""
+    from pxe.errors import InterfaceUnusable
+    from pxe.link import link_facts
+
+    network = inventory.network
+    if network.server is not None:
+        return network.server
+    try:
+        found = link_facts(network.interface).addresses
+    except InterfaceUnusable:
+        return None
+    return next((each.ip for each in found if each.ip in network.subnet), None)
+
+
+def as_facts(plan: "HostPlan", answer: str | None = None) -> dict[str, Any]:
+    """A plan for JSON."""
+    from provision.plan import name_server
+
+    host = plan.host
+    facts = {
+        "host": host.name,
+        "rack": host.rack,
+        "mac": str(host.mac),
+        "address": str(host.address),
+        "role": host.role.name,
+        "firmware": host.firmware.value,
+        "secure_boot": host.secure_boot,
+        "state": plan.record.state.value,
+        "programs": [name_server(program) for program in plan.programs],
+        "script_name": plan.script_name,
+        "next_boot": plan.action,
+        "changes": list(plan.changes),
+        "script": name_server(plan.script),
+    }
+    return facts if answer is None else {**facts, "answer": name_server(answer)}
+
+
+def show_host(plan: "HostPlan", answer: str | None) -> None:
+    """One host in full."""
+    facts = as_facts(plan, answer)
+    secure = " with Secure Boot" if plan.host.secure_boot else ""
+    report.print_line(f"{facts['host']} in rack {facts['rack']}, role {facts['role']}")
+    rows = {
+        "mac": facts["mac"],
+        "address": facts["address"],
+        "firmware": f"{facts['firmware']}{secure}",
+        "state": facts["state"],
+        "boots": " then ".join([*facts["programs"], facts["script_name"]]),
+        "next boot": facts["next_boot"],
+        "changes": "; ".join(facts["changes"]) or "nothing",
+    }
+    for name, value in rows.items():
+        report.print_line(f"  {name:<10} {value}")
+    report.print_block(facts["script_name"], facts["script"])
+    if answer is not None:
+        report.print_block("the answer, once", facts["answer"])
+
+
+def show_table(plans: "list[HostPlan]") -> None:
+    """One line per host."""
+    columns = ("host", "address", "firmware", "state", "boot program", "next boot")
+    rows = []
+    for plan in plans:
+        facts = as_facts(plan)
+        secure = "+sb" if plan.host.secure_boot else ""
+        first = facts["programs"][0] if facts["programs"] else "none"
+        firmware = f"{facts['firmware']}{secure}"
+        rows.append(
+            (facts["host"], facts["address"], firmware, facts["state"], first, facts["next_boot"])
+        )
+    report.print_table(columns, rows)

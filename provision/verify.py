@@ -1,0 +1,132 @@
+"""What every host would be given, put into its consumers' hands before a host asks."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+from provision.deploy import AnswerError, InstallPlan
+from provision.errors import ProgramFailed
+from provision.inventory import views
+from provision.inventory.model import Host, Inventory, Place
+from provision.inventory.problems import Problem, suggestion
+from provision.lifecycle import HostState
+from provision.plan import (
+    LATER_COMPANIONS,
+    UNKNOWN_SERVER,
+    answer_of,
+    loader_of,
+    plan_host,
+    programs_of,
+)
+from provision.store.hosts import HostRecord
+from pxe.boot import Loader
+from pxe.errors import MissingProgram, RenderError
+from pxe.programs import require
+from pxe.settings import Settings
+
+GRUB_CHECKERS = ("grub-script-check", "grub2-script-check")
+"""The same program under Debian's and Fedora's name."""
+
+
+class Run(Protocol):
+    """Runs one program to its end and returns its standard output."""
+
+    def __call__(self, argv: list[str], /) -> str:
+        """Raises ProgramFailed."""
+
+
+def verify_programs(inventory: Inventory, root: Path = Path("/")) -> list[Problem]:
+    """The boot programs that these hosts' firmwares ask for are installed."""
+    settings = _settings(inventory)
+    users: dict[str, Host] = {}
+    for host in inventory.hosts.values():
+        for program in programs_of(host, settings):
+            name = program.rpartition("/")[2]
+            for needed in (name, *LATER_COMPANIONS.get(name, ())):
+                users.setdefault(needed, host)
+    problems = []
+    for program, host in users.items():
+        try:
+            require([program], root)
+        except MissingProgram as error:
+            hint = next(iter(getattr(error, "__notes__", ())), None)
+            problems.append(_problem(inventory, host, f"{error}; {host.name} boots it", hint))
+    return problems
+
+
+def verify_scripts(inventory: Inventory) -> list[Problem]:
+    """Every boot script of every host in every state can be written."""
+    problems = []
+    settings = _settings(inventory)
+    for host in inventory.hosts.values():
+        for state in HostState:
+            try:
+                plan_host(inventory, host, HostRecord(host.name, state), settings)
+            except RenderError as error:
+                message = f"no boot script can be written: {error}"
+                problems.append(_problem(inventory, host, message))
+                break
+    return problems
+
+
+def verify_answers(inventory: Inventory) -> list[Problem]:
+    """Every host's answer can be made, from templates that parse; each mistake is told once."""
+    settings = _settings(inventory)
+    users: dict[tuple[str, str], list[Host]] = {}
+    for host in inventory.hosts.values():
+        try:
+            answer_of(inventory, host, settings)
+        except AnswerError as error:
+            users.setdefault((host.role.name, str(error)), []).append(host)
+    return [_answer_problem(inventory, error, hosts) for (_, error), hosts in users.items()]
+
+
+def _answer_problem(inventory: Inventory, error: str, hosts: list[Host]) -> Problem:
+    role = hosts[0].role
+    others = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
+    message = f"no answer can be made for {hosts[0].name}{others}: {error}"
+    hint = None
+    if unknown := re.search("'(.*)' is undefined", error):
+        hint = suggestion(unknown[1], [field.name for field in fields(InstallPlan)])
+    place = role.place or Place(inventory.path, 1)
+    return Problem(place, f"roles.{role.name}.answer", message, hint)
+
+
+def verify_grub(inventory: Inventory, run: Run, checker: str) -> list[Problem]:
+    """GRUB's own parser takes the scripts; one host of each kind stands for all."""
+    problems = []
+    with TemporaryDirectory(prefix="rackseed-check-") as folder:
+        path = Path(folder, "grub.cfg")
+        for host, script in grub_scripts(inventory):
+            path.write_text(script, encoding="utf-8")
+            try:
+                run([checker, str(path)])
+            except ProgramFailed as error:
+                said = error.last_lines.replace(str(path), "line").replace("\n", "; ")
+                message = f"GRUB does not take its boot script: {said}"
+                problems.append(_problem(inventory, host, message))
+    return problems
+
+
+def grub_scripts(inventory: Inventory) -> Iterable[tuple[Host, str]]:
+    """The scripts of one host per role, in each state, without repetitions."""
+    settings = _settings(inventory)
+    kinds: Mapping[str, Host] = {
+        host.role.name: host for host in inventory.hosts.values() if loader_of(host) is Loader.GRUB
+    }
+    for host in kinds.values():
+        records = (HostRecord(host.name, state) for state in HostState)
+        scripts = (plan_host(inventory, host, record, settings).script for record in records)
+        yield from ((host, script) for script in dict.fromkeys(scripts))
+
+
+def _settings(inventory: Inventory) -> Settings:
+    return views.settings(inventory, inventory.network.server or UNKNOWN_SERVER)
+
+
+def _problem(inventory: Inventory, host: Host, message: str, hint: str | None = None) -> Problem:
+    place = host.place or Place(inventory.path, 1)
+    return Problem(place, f"racks.{host.rack}.{host.name}", message, hint)
