@@ -92,15 +92,6 @@ def test_a_table_has_a_line_for_each_host(rack, capsys):
     assert invoke(["plan", "-i", str(rack)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("host   address     firmware   state     boot program  ")
-        "host",
-        "address",
-        "firmware",
-        "state",
-        "boot",
-        "program",
-        "next",
-        "boot",
-    ]
     assert lines[5] == (
         "cmp04  10.20.0.15  uefi+sb    enrolled  shimx64.efi                       inspecting cmp04"
     )
