@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, TextIO
+from typing import Any
 
 import typer
 
@@ -51,16 +51,16 @@ def status_of(error: Exception) -> ExitStatus | None:
 
 
 def printable(text: str) -> str:
-    """`text` with control characters escaped, so that nothing steers the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    """`text` on one line with control characters escaped, so that nothing steers the terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def show_error(message: str, *hints: str, stream: TextIO | None = None) -> None:
-    """Print one error and its hints, on stderr unless told otherwise."""
-    stream = stream or sys.stderr
-    print(f"error: {printable(message)}", file=stream)
+def show_error(message: str, *hints: str) -> None:
+    """Print one error and its hints on stderr; further lines of a message are indented."""
+    lines = [printable(line) for line in message.splitlines()] or [""]
+    print(f"error: {lines[0]}", *lines[1:], sep="\n       ", file=sys.stderr)
     for hint in hints:
-        print(f" hint: {printable(hint)}", file=stream)
+        print(f" hint: {printable(hint)}", file=sys.stderr)
 
 
 def show_warning(problem: object) -> None:
@@ -98,14 +98,15 @@ def print_good(text: str) -> None:
 
 def print_block(title: str, text: str) -> None:
     """Print a file's text under its name, each line marked."""
-    print_line(f"\n{title}:")
+    print_line()
+    print_line(f"{title}:")
     for line in text.splitlines():
         print_line(f"  | {line}" if line else "  |")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under their column names, as wide as they need; the last column is not padded."""
-    cells = [[printable(cell).replace("\n", " ") for cell in row] for row in (columns, *rows)]
+    cells = [[printable(cell) for cell in row] for row in (columns, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

@@ -22,7 +22,7 @@ class Findings:
 
     def __init__(self, path: Path, problems: Iterable[Problem] = ()) -> None:
         self.path = path
-        self.problems = list(problems)
+        self._problems = dict.fromkeys(problems)
         self.lines: dict[str, int] = {}
 
     def add(self, key: str, message: str, hint: str | None = None, line: int | None = None) -> None:
@@ -31,9 +31,12 @@ class Findings:
         while line is None:
             line = self.lines.get(near) if near else 1
             near = near.rpartition(".")[0]
-        problem = Problem(Place(self.path, line), key, message, hint)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        self._problems[Problem(Place(self.path, line), key, message, hint)] = None
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Each problem once."""
+        return list(self._problems)
 
     def place(self, key: str) -> Place:
         """Where a key stands."""

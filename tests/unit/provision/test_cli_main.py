@@ -133,10 +133,17 @@ def test_every_problem_of_an_inventory_is_shown_in_order(capsys, tmp_path):
 
 def test_nothing_that_is_shown_can_steer_the_terminal(capsys):
     report.run_to_status(raising(BadInput("host \x1b[2Jx\x07")))
-    report.print_line("\x9b2J")
+    report.print_line("\x9b2J\nforged line")
     captured = capsys.readouterr()
     assert captured.err == "error: host \\x1b[2Jx\\x07\n"
-    assert captured.out == "\\x9b2J\n"
+    assert captured.out == "\\x9b2J\\nforged line\n"
+
+
+def test_what_a_program_said_is_shown_line_by_line(capsys):
+    report.run_to_status(raising(ProgramFailed(["qemu", "-x"], 1, "no such option\ntry -help")))
+    assert capsys.readouterr().err == (
+        "error: qemu ended with status 1: no such option\n       try -help\n"
+    )
 
 
 def test_the_status_of_a_command_is_its_return_value():

@@ -218,17 +218,27 @@ def test_a_spoilt_example_is_loaded_or_refused_and_nothing_else(
     assert "\n" not in "".join(map(str, outcome if isinstance(outcome, tuple) else ()))
 
 
-def test_a_thousand_hosts_are_read_in_a_second(tmp_path):
+def many_hosts(count: int, subnet: str) -> str:
     rows = "".join(
-        f"    h{i}: {{mac: 52:54:00:00:{i // 256:02x}:{i % 256:02x}, "
-        f"address: 10.20.{i // 200}.{i % 200 + 1}, role: any}}\n"
-        for i in range(1000)
+        f"    h{i}: {{mac: 52:54:00:{i >> 16:02x}:{i >> 8 & 255:02x}:{i & 255:02x}, "
+        f"address: {IPv4Address('10.20.0.1') + i}, role: any}}\n"
+        for i in range(count)
     )
-    text = (
-        "network: {interface: eth0, subnet: 10.20.0.0/16}\nroles: {any: {install: inspect}}\n"
+    return (
+        f"network: {{interface: eth0, subnet: {subnet}}}\nroles: {{any: {{install: inspect}}}}\n"
         f"racks:\n  r1:\n{rows}"
     )
-    assert len(read(tmp_path, text).hosts) == 1000
+
+
+def test_a_large_inventory_is_read_whole(tmp_path):
+    assert len(read(tmp_path, many_hosts(5000, "10.20.0.0/16")).hosts) == 5000
+
+
+@pytest.mark.timeout(20)  # comparing each problem with each other one took minutes
+def test_thousands_of_problems_are_told_too(tmp_path):
+    with pytest.raises(InventoryInvalid) as caught:
+        read(tmp_path, many_hosts(5000, "10.21.0.0/16"))
+    assert len(caught.value.problems) == 5000
 
 
 @pytest.mark.parametrize(
