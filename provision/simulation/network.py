@@ -1,0 +1,63 @@
+"""The segment of the rehearsal: a bridge in the server's place, one tap per machine."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+from provision.inventory.model import Inventory
+from provision.simulation.errors import NoWorld
+
+TUN = Path("/dev/net/tun")
+
+
+def server_address(inventory: Inventory) -> IPv4Address:
+    """The inventory's own, else the first address of the subnet that nobody else has."""
+    network = inventory.network
+    if network.server is not None:
+        return network.server
+    taken = {host.address for host in inventory.hosts.values()} | set(network.dns)
+    taken |= set(inventory.cloud.time_servers)
+    if network.gateway is not None:
+        taken.add(network.gateway)
+    pool = network.discovery
+    for address in network.subnet.hosts():
+        if address not in taken and (pool is None or address not in pool):
+            return address
+    raise NoWorld(f"{inventory.path}: no address of {network.subnet} is left for the server")
+
+
+@contextmanager
+def segment(
+    interface: str, address: IPv4Address, subnet: IPv4Network, taps: Sequence[str]
+) -> Iterator[None]:
+    """Make the bridge, give it the server's address, and plug the taps in.
+
+    Only meant for a world of our own: nothing is removed, it goes with the world.
+    Raises NoWorld when the kernel cannot make taps.
+    """
+    if not TUN.exists():
+        error = NoWorld(f"{TUN} does not exist: no virtual machine can be plugged in")
+        error.add_note("modprobe tun")
+        raise error
+    with IPRoute() as netlink:
+        (loopback,) = netlink.link_lookup(ifname="lo")
+        netlink.link("set", index=loopback, state="up")
+        # Ports forward at once: firmware gives up before a spanning tree has settled.
+        netlink.link("add", ifname=interface, kind="bridge", br_stp_state=0, br_forward_delay=0)
+        (bridge,) = netlink.link_lookup(ifname=interface)
+        netlink.addr(
+            "add",
+            index=bridge,
+            address=str(address),
+            prefixlen=subnet.prefixlen,
+            broadcast=str(subnet.broadcast_address),
+        )
+        netlink.link("set", index=bridge, state="up")
+        for tap in taps:
+            netlink.link("add", ifname=tap, kind="tuntap", mode="tap")
+            (port,) = netlink.link_lookup(ifname=tap)
+            netlink.link("set", index=port, master=bridge, state="up")
+        yield

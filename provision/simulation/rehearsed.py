@@ -1,0 +1,86 @@
+"""The inventory as the server under rehearsal gets it: the same rack, another installation.
+
+Network, hosts, addresses, firmware and loaders stay as they are. What would need the outside
+world is replaced: every role installs the marker image, and state is kept in a store of its own.
+"""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provision.inventory.model import Host, HostFirmware, Inventory
+
+IMAGE_NAME = "marker.img"
+
+
+def document(
+    inventory: Inventory, server: IPv4Address, artifacts: Path, store: str
+) -> dict[str, Any]:
+    """The rehearsed inventory, ready to be written as YAML."""
+    network, cloud = inventory.network, inventory.cloud
+    pool = network.discovery
+    racks: dict[str, dict[str, Any]] = {}
+    for host in inventory.hosts.values():
+        racks.setdefault(host.rack, {})[host.name] = _host(host)
+    return {
+        "network": _without_none(
+            {
+                "interface": network.interface,
+                "subnet": str(network.subnet),
+                "server": str(server),
+                "gateway": _text(network.gateway),
+                "dns": [str(address) for address in network.dns] or None,
+                "dhcp": network.dhcp.value,
+                "discovery": None if pool is None else f"{pool.first}-{pool.last}",
+                "lease_time": f"{int(network.lease_time.total_seconds())}s",
+                "http_port": network.http_port,
+            }
+        ),
+        "cloud": _without_none(
+            {
+                "domain": cloud.domain,
+                "time_servers": [str(address) for address in cloud.time_servers] or None,
+            }
+        ),
+        "artifacts": str(artifacts),
+        "store": store,
+        "roles": {
+            role: {"install": "image", "image": IMAGE_NAME, "disk": disk}
+            for role, disk in _disks(inventory).items()
+        },
+        "racks": racks,
+    }
+
+
+def write(document: Mapping[str, Any], path: Path) -> None:
+    """Write it where the server reads it."""
+    text = yaml.safe_dump(dict(document), sort_keys=False, default_style=None)
+    path.write_text(text, encoding="utf-8")
+
+
+def _disks(inventory: Inventory) -> dict[str, str]:
+    return {host.role.name: host.role.disk for host in inventory.hosts.values()}
+
+
+def _host(host: Host) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "mac": str(host.mac),
+        "address": str(host.address),
+        "role": host.role.name,
+        "firmware": host.firmware.value,
+        "loader": host.loader.value,
+    }
+    if host.firmware is HostFirmware.BIOS:
+        return facts
+    return facts | {"secure_boot": host.secure_boot}
+
+
+def _text(value: IPv4Address | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _without_none(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if value is not None}

@@ -1,0 +1,97 @@
+"""A private network and process table that the kernel takes down with its last process.
+
+The rehearsal runs again inside util-linux's unshare: network, processes and mounts of its own.
+Nothing in there can be seen from the host's network, and when the first process inside ends,
+by whatever signal, the kernel ends every other one and frees bridges and taps (see
+docs/decisions/0005). Nothing needs root: an ordinary user is root inside, and only there.
+"""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from provision.errors import ProgramFailed
+from provision.run import run, start
+from provision.simulation.errors import NoWorld
+
+STOP_GRACE = 10.0
+"""Seconds in which the rehearsal ends its machines and says so, before it is killed."""
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""Treated as Ctrl-C; the rehearsal has something to tell and to put away."""
+
+
+def unshare_argv(unshare: Path, *, root: bool) -> list[str]:
+    """What comes before a command that is to run in a world of its own."""
+    user = [] if root else ["--user", "--map-root-user"]
+    spaces = ["--net", "--pid", "--mount", "--mount-proc", "--fork", "--kill-child"]
+    return [str(unshare), *user, *spaces, "--"]
+
+
+def enter(unshare: Path, argv: Sequence[str]) -> int:
+    """Run a command of ours in a new world, on our own output; returns its exit status.
+
+    Raises NoWorld when the machine forbids it, and KeyboardInterrupt after the command was
+    stopped, on Ctrl-C and on every signal of ENDING.
+    """
+    prefix = unshare_argv(unshare, root=os.geteuid() == 0)
+    _require_world(prefix)
+    outputs = [os.dup(1), os.dup(2)]
+    try:
+        # The command is in a process group of its own, so Ctrl-C reaches only us.
+        child = start([*prefix, *argv], prepare=lambda: _use_outputs(outputs))
+    finally:
+        for handle in outputs:
+            os.close(handle)
+    with endings_interrupt():
+        try:
+            return child.wait()
+        finally:
+            with deaf():
+                child.stop(STOP_GRACE)
+
+
+@contextmanager
+def endings_interrupt() -> Iterator[None]:
+    """Have the signals that ask for an end raise KeyboardInterrupt, as Ctrl-C does."""
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, *ENDING)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Ignore those signals while things are put away: a second Ctrl-C must not leave half."""
+    numbers = (signal.SIGINT, *ENDING)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _use_outputs(outputs: Sequence[int]) -> None:
+    for target, handle in zip((1, 2), outputs, strict=True):
+        os.dup2(handle, target)
+
+
+def _require_world(prefix: Sequence[str]) -> None:
+    try:
+        run([*prefix, "true"], timeout=20)
+    except ProgramFailed as failed:
+        error = NoWorld(f"no private network can be made here: {failed.last_lines or failed}")
+        error.add_note(
+            "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+            "kernel.apparmor_restrict_unprivileged_userns=0)"
+        )
+        raise error from failed
