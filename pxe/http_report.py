@@ -1,0 +1,77 @@
+"""What a booted machine may post: JSON with a kind, a message and data, checked by hand."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+from pxe.errors import DecodeError
+from pxe.site import Report, ReportKind
+
+BODY_LIMIT: Final = 1 << 20
+"""Bytes of one report; an inspection of a big machine is about 20 KiB."""
+MESSAGE_LIMIT: Final = 4096
+"""Characters of one message."""
+_KEYS: Final = frozenset({"kind", "message", "data"})
+
+
+def decode_report(body: bytes) -> Report:
+    """Read a posted report.
+
+    Raises DecodeError with one sentence for the machine that posted it.
+    """
+    document = _object(body)
+    if unknown := sorted(document.keys() - _KEYS):
+        raise DecodeError(f"unknown key {unknown[0]!r}, expected kind, message and data")
+    return Report(_kind(document), _message(document), _data(document))
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(body, parse_constant=_refuse_constant)
+        # What cannot be written again cannot be stored: lone surrogates, infinities.
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise DecodeError("the body is not JSON, expected an object in UTF-8") from None
+    if not isinstance(document, dict):
+        raise DecodeError("the body is not a JSON object")
+    if _holds_nul(document):
+        raise DecodeError("a string holds a NUL character, which no database takes")
+    return document
+
+
+def _kind(document: Mapping[str, Any]) -> ReportKind:
+    try:
+        return ReportKind(document.get("kind"))
+    except ValueError:
+        kinds = ", ".join(kind.value for kind in ReportKind)
+        raise DecodeError(f"kind is missing or unknown, expected one of {kinds}") from None
+
+
+def _message(document: Mapping[str, Any]) -> str:
+    message = document.get("message", "")
+    if not isinstance(message, str) or len(message) > MESSAGE_LIMIT:
+        raise DecodeError(f"message is not a string of at most {MESSAGE_LIMIT} characters")
+    return message
+
+
+def _data(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = document.get("data", {})
+    if not isinstance(data, dict):
+        raise DecodeError("data is not a JSON object")
+    return data
+
+
+def _holds_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+        case list():
+            return any(_holds_nul(item) for item in value)
+        case _:
+            return False
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,129 @@
+"""Responses whose end is known: sent whole, or the connection is cut off."""
+
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+import termios
+from collections.abc import Mapping
+from typing import BinaryIO, Final
+
+from aiohttp import web
+
+from pxe.catalog import File
+from pxe.http_select import Selection, entity_tag, select
+
+GRACE: Final = 30.0
+"""Seconds that any transfer may take."""
+SLOWEST: Final = 16 << 10
+"""Bytes per second that a transfer must reach beyond its grace."""
+DELIVERY_LIMIT: Final = 10.0
+"""Seconds within which the client's TCP must acknowledge an answer."""
+
+_TCP_ALIVE: Final = frozenset({1, 8})  # TCP_ESTABLISHED, TCP_CLOSE_WAIT (linux/net/tcp_states.h)
+
+
+class Undelivered(Exception):
+    """The client went away or stalled before it had everything."""
+
+
+async def send_body(
+    request: web.Request,
+    status: int,
+    body: bytes,
+    content_type: str = "text/plain; charset=utf-8",
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """Send a short body, with its length and not to be kept by anyone."""
+    response = web.Response(
+        status=status,
+        body=body if status != 204 else None,
+        headers={"Server": "rackseed", "Cache-Control": "no-store", **(headers or {})},
+    )
+    if status != 204:
+        response.headers["Content-Type"] = content_type
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+async def deliver(request: web.Request, body: bytes, content_type: str) -> web.Response:
+    """Send a body and return only once the client's TCP has acknowledged its last byte.
+
+    Raises Undelivered when the connection ends first.
+    """
+    transport = _transport(request)
+    transport.set_write_buffer_limits(high=0)  # then the end of writing is the kernel's
+    async with asyncio.timeout(DELIVERY_LIMIT):
+        response = await send_body(request, 200, body, content_type)
+        await _acknowledged(transport.get_extra_info("socket"))
+    return response
+
+
+async def send_file(request: web.Request, file: File, content_type: str) -> web.StreamResponse:
+    """Send the part of a file that the request's headers select, by sendfile(2).
+
+    Raises OSError when the file is gone (nothing was sent then), Undelivered when the client is.
+    """
+    head = request.method == "HEAD"
+    selection = select(file, request.headers, head=head)
+    response = _file_response(file, selection, content_type)
+    if head or not selection.length:
+        await response.prepare(request)
+    else:
+        with await asyncio.to_thread(file.open) as handle:
+            await response.prepare(request)
+            async with asyncio.timeout(GRACE + selection.length / SLOWEST):
+                await _send_part(request, handle, selection)
+    await response.write_eof()
+    return response
+
+
+def cut_off(request: web.Request) -> None:
+    """End the connection at once: what follows on it could not be understood."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _file_response(file: File, selection: Selection, content_type: str) -> web.StreamResponse:
+    headers = {"Server": "rackseed", "ETag": entity_tag(file), "Accept-Ranges": "bytes"}
+    if content_range := selection.content_range(file.size):
+        headers["Content-Range"] = content_range
+    if selection.status != 304:
+        headers["Content-Type"] = content_type
+    response = web.StreamResponse(status=selection.status, headers=headers)
+    if selection.status != 304:
+        response.content_length = selection.length
+    return response
+
+
+async def _send_part(request: web.Request, handle: BinaryIO, selection: Selection) -> None:
+    transport = _transport(request)
+    os.posix_fadvise(handle.fileno(), selection.offset, selection.length, os.POSIX_FADV_SEQUENTIAL)
+    try:
+        sent = await asyncio.get_running_loop().sendfile(
+            transport, handle, selection.offset, selection.length
+        )
+    except (OSError, RuntimeError) as error:  # RuntimeError: the transport is closing
+        sent = handle.tell() - selection.offset
+        raise Undelivered(f"went away after {sent} of {selection.length} bytes") from error
+    if sent != selection.length:
+        raise Undelivered("the file became shorter while it was sent")
+
+
+async def _acknowledged(connection: socket.socket) -> None:
+    pause = 0.001
+    while struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 0.05)
+    # A reset empties the queue too, so the state is looked at afterwards.
+    if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] not in _TCP_ALIVE:
+        raise Undelivered("the client reset the connection")
+
+
+def _transport(request: web.Request) -> asyncio.Transport:
+    if request.transport is None:
+        raise Undelivered("the client went away")
+    assert isinstance(request.transport, asyncio.Transport)
+    return request.transport
