@@ -2,10 +2,11 @@
 
 import asyncio
 import errno
+import logging
 import socket
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import closing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -38,6 +39,8 @@ from pyroute2.netlink.rtnl.ndmsg import NUD_REACHABLE, ndmsg
 
 from pxe.addresses import MacAddress
 from pxe.errors import InterfaceUnusable
+
+log = logging.getLogger(__name__)
 
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
@@ -147,6 +150,32 @@ async def watch(interface: str, known: LinkFacts | None = None) -> AsyncGenerato
         loop.remove_reader(notices.fileno())
         notices.close()
         queries.close()
+
+
+async def follow(
+    interface: str,
+    address: IPv4Address,
+    reopen: Callable[[], Awaitable[None]],
+    known: LinkFacts | None = None,
+) -> None:
+    """Call `reopen` each time that the interface was made anew and has its address again.
+
+    Sockets that are bound to an interface by name stay with the one that vanished. `known` is
+    the one they are bound to now. Runs until it is cancelled.
+    """
+    bound = known.index if known is not None else 0
+    async with aclosing(watch(interface, known)) as seen:
+        async for change in seen:
+            facts = change.facts
+            if change.event is LinkEvent.VANISHED:
+                log.warning("interface=%s vanished, waiting for it", interface)
+            elif facts.index != bound and address in {found.ip for found in facts.addresses}:
+                try:
+                    await reopen()
+                except InterfaceUnusable as error:
+                    log.warning("interface=%s is back and unusable reason=%s", interface, error)
+                else:
+                    bound = facts.index
 
 
 def changes(before: LinkFacts | None, now: LinkFacts | None) -> list[LinkChange]:

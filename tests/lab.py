@@ -93,6 +93,10 @@ class Process:
         """Wait until it ends by itself; returns its exit status."""
         return self.popen.wait(timeout)
 
+    def signal(self, name: str) -> None:
+        """Send it a signal: `SIGUSR1`."""
+        self.popen.send_signal(signal.Signals[name])
+
     def stop(self, timeout: float = 5) -> int:
         """Ask it to end, and kill it with all that it started when it does not."""
         if self.running:
