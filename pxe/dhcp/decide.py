@@ -1,0 +1,284 @@
+"""What to answer a DHCP request: a pure function of the request and of what we know."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Address
+from typing import Final
+
+from pxe.boot import Firmware
+from pxe.dhcp.bootfile import NoBoot, boot_file, firmware_of
+from pxe.dhcp.leases import OFFER_TIME, LeaseBook
+from pxe.dhcp.message import BOOT_REQUEST, NOWHERE, Message
+from pxe.dhcp.options import MESSAGE_TYPE, MessageType
+from pxe.dhcp.reply import (
+    BOOT_SERVICE_PORT,
+    Arrival,
+    Boot,
+    Destination,
+    Server,
+    destination,
+    refusal,
+    reply_message,
+)
+from pxe.reservation import Lease, Reservation
+from pxe.settings import DhcpMode
+
+MOST_HOPS: Final = 16  # RFC 1542, 4.1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send this message, after noting what it promises."""
+
+    message: Message
+    to: Destination
+    rule: str
+    """Why, for the log and `explain`."""
+    limit: int
+    """Octets that the client takes."""
+    boot: Boot | None = None
+    offered: Lease | None = None
+    """Hold this address of the pool for the client for a short time."""
+    granted: Lease | None = None
+    """Keep this lease durably before the reply goes out."""
+
+    @property
+    def subject(self) -> str:
+        """OFFER, ACK or NAK."""
+        return MessageType(self.message.options[MESSAGE_TYPE][0]).name
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Send nothing."""
+
+    reason: str
+    firmware: Firmware | None = None
+    released: Lease | None = None
+    """The client gave this lease of the pool back."""
+    declined: IPv4Address | None = None
+    """Another machine uses this address of the pool."""
+    alarm: bool = False
+    """A person must look at this."""
+    pool_is_full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    request: Message
+    arrival: Arrival
+    reservation: Reservation | None
+    book: LeaseBook | None
+    server: Server
+    now: datetime
+
+
+def decide(
+    request: Message,
+    reservation: Reservation | None,
+    book: LeaseBook | None,
+    server: Server,
+    arrival: Arrival,
+    now: datetime,
+) -> Reply | Silence:
+    """The answer to one request; `book` is None where no discovery pool is configured.
+
+    Changes nothing: the caller notes what the answer offers, grants, releases or declines.
+    """
+    if reason := _unfit(request, server):
+        return Silence(reason)
+    if reservation is None and server.settings.pool is None:
+        return Silence(f"{request.chaddr} has no reservation and there is no discovery pool")
+    question = _Question(request, arrival, reservation, book, server, now)
+    if server.settings.mode is DhcpMode.PROXY or arrival.port == BOOT_SERVICE_PORT:
+        return _tell_boot_file(question)
+    assert request.type is not None
+    return _ANSWERS[request.type](question)
+
+
+def _unfit(request: Message, server: Server) -> str | None:
+    """Why nobody may be answered who asks like this."""
+    if request.op != BOOT_REQUEST:
+        return "it is a reply, not a request"
+    if request.type is None:
+        return "BOOTP without option 53 is not served"
+    if request.type not in _ANSWERS:
+        return f"{request.type.name} is for servers to send"
+    if request.hops > MOST_HOPS:
+        return f"it came through {request.hops} relays: a loop"
+    if request.chaddr.is_multicast or not any(request.chaddr.octets):
+        return f"{request.chaddr} is not the address of a machine"
+    giaddr = request.giaddr
+    if giaddr != NOWHERE and (
+        giaddr not in server.settings.subnet or giaddr == server.settings.address
+    ):
+        return f"the relay {giaddr} serves another subnet than {server.settings.subnet}"
+    if request.ciaddr != NOWHERE and request.ciaddr not in server.settings.subnet:
+        # A client from elsewhere asks to keep its address; anything else would reflect packets.
+        return (
+            None if request.type is MessageType.REQUEST else f"{request.ciaddr} is not our subnet's"
+        )
+    return None
+
+
+def _offer(question: _Question) -> Reply | Silence:
+    """DISCOVER (RFC 2131, 4.3.1)."""
+    request, reservation = question.request, question.reservation
+    if reservation is not None:
+        return _assign(question, MessageType.OFFER, reservation.address)
+    if question.book is None:
+        return Silence("the discovery pool is not ready")
+    address = question.book.choose(request.chaddr, request.requested, question.now)
+    if address is None:
+        return Silence("every address of the discovery pool is held", pool_is_full=True)
+    return _assign(question, MessageType.OFFER, address)
+
+
+def _acknowledge(question: _Question) -> Reply | Silence:
+    """REQUEST; the four cases are told apart as in RFC 2131, 4.3.2, table 4.
+
+    state         server identifier   requested address   ciaddr
+    selecting     ours                the offered         zero
+    init-reboot   -                   the last            zero
+    renewing      -                   -                   the current
+    rebinding     -                   -                   the current
+    """
+    request, server = question.request, question.server
+    if request.server is not None and request.server != server.settings.address:
+        return Silence(f"it chose the server {request.server}")
+    wanted = request.requested or request.ciaddr
+    if wanted == NOWHERE:
+        return Silence("a REQUEST that names no address")
+    if request.ciaddr not in (NOWHERE, wanted):
+        return Silence(f"a REQUEST that names two addresses, {wanted} and {request.ciaddr}")
+    if question.reservation is not None:
+        if wanted == question.reservation.address:
+            return _assign(question, MessageType.ACK, wanted)
+        host = question.reservation.host
+        return _refuse(question, f"{wanted} is not the address reserved for {host}")
+    if question.book is None:
+        return Silence("the discovery pool is not ready")
+    # RFC 2131 would have us silent about leases that we do not know. Here an unknown lease is one
+    # of another server with the same pool, or one that was lost: the store decides.
+    if question.book.is_free_for(request.chaddr, wanted, question.now):
+        return _assign(question, MessageType.ACK, wanted)
+    return _refuse(question, f"{wanted} is not free in the discovery pool")
+
+
+def _inform(question: _Question) -> Reply | Silence:
+    """INFORM (RFC 2131, 4.3.5): configuration for a client that has its address."""
+    if question.request.ciaddr == NOWHERE:
+        return Silence("an INFORM that names no address")
+    return _assign(question, MessageType.ACK, NOWHERE)
+
+
+def _decline(question: _Question) -> Silence:
+    """DECLINE (RFC 2131, 4.3.3): the client found its address in use."""
+    request, reservation = question.request, question.reservation
+    if request.server not in (None, question.server.settings.address):
+        return Silence(f"it declined an address of the server {request.server}")
+    if reservation is not None:
+        return Silence(
+            f"{reservation.host} declined {request.requested}: "
+            f"another machine uses the address reserved for it",
+            alarm=request.requested == reservation.address,
+        )
+    held = question.book.lease_of(request.chaddr) if question.book else None
+    if held is None or held.address != request.requested:
+        return Silence(f"it declined {request.requested}, which it does not hold")
+    return Silence(
+        f"it declined {held.address}: another machine uses it",
+        released=held, declined=held.address, alarm=True,
+    )  # fmt: skip
+
+
+def _release(question: _Question) -> Silence:
+    """RELEASE (RFC 2131, 4.3.4)."""
+    request = question.request
+    if question.reservation is not None:
+        return Silence(f"it released {request.ciaddr}; the reservation stays")
+    if request.server not in (None, question.server.settings.address):
+        return Silence(f"it released an address of the server {request.server}")
+    held = question.book.lease_of(request.chaddr) if question.book else None
+    if held is None or held.address != request.ciaddr:
+        return Silence(f"it released {request.ciaddr}, which it does not hold")
+    return Silence(f"it released {held.address}", released=held)
+
+
+_ANSWERS: Final[Mapping[MessageType, Callable[[_Question], Reply | Silence]]] = {
+    MessageType.DISCOVER: _offer,
+    MessageType.REQUEST: _acknowledge,
+    MessageType.INFORM: _inform,
+    MessageType.DECLINE: _decline,
+    MessageType.RELEASE: _release,
+}
+
+
+def _assign(question: _Question, type: MessageType, address: IPv4Address) -> Reply | Silence:
+    """An OFFER or ACK with everything that belongs to it."""
+    request, reservation, server = question.request, question.reservation, question.server
+    if address != NOWHERE and address not in server.settings.subnet:
+        return Silence(f"{address} is not in our subnet {server.settings.subnet}")
+    boot = _boot(question)
+    if isinstance(boot, NoBoot):
+        return Silence(boot.reason)
+    leased = address != NOWHERE
+    message = reply_message(
+        request, type, server,
+        address=address, reservation=reservation, boot=boot,
+    )  # fmt: skip
+    offered = granted = None
+    if leased and reservation is None:
+        if type is MessageType.OFFER:
+            offered = Lease(request.chaddr, address, question.now + OFFER_TIME)
+        else:
+            expires = question.now + server.settings.lease_time
+            granted = Lease(request.chaddr, address, expires)
+    rule = f"reserved for {reservation.host}" if reservation else "discovery pool"
+    return Reply(
+        message, destination(request, message, question.arrival), rule, request.limit,
+        boot, offered, granted,
+    )  # fmt: skip
+
+
+def _boot(question: _Question) -> Boot | NoBoot | None:
+    """What to load; None for a client that is not network booting."""
+    firmware = firmware_of(question.request)
+    if firmware is None:
+        return None
+    server = question.server
+    file = boot_file(
+        firmware, question.request.chaddr, question.reservation, server.settings, server.programs
+    )
+    return file if isinstance(file, NoBoot) else Boot(firmware, file)
+
+
+def _tell_boot_file(question: _Question) -> Reply | Silence:
+    """Boot information without an address: proxy mode, and port 4011 in any mode (PXE 2.1, 2.2)."""
+    request, arrival = question.request, question.arrival
+    boot = _boot(question)
+    if boot is None:
+        return Silence("it is not network booting")
+    if isinstance(boot, NoBoot):
+        return Silence(boot.reason)
+    expected = MessageType.DISCOVER if arrival.port != BOOT_SERVICE_PORT else MessageType.REQUEST
+    if request.type is not expected:
+        return Silence(f"{request.type.name if request.type else ''} is for the DHCP server")
+    if arrival.port == BOOT_SERVICE_PORT and arrival.peer not in question.server.settings.subnet:
+        return Silence(f"{arrival.peer} on port {BOOT_SERVICE_PORT} is not in our subnet")
+    type = MessageType.OFFER if expected is MessageType.DISCOVER else MessageType.ACK
+    message = reply_message(request, type, question.server, boot=boot, configure=False)
+    return Reply(
+        message, destination(request, message, arrival), "boot file only", request.limit, boot
+    )
+
+
+def refuse(request: Message, server: Server, arrival: Arrival, reason: str) -> Reply:
+    """A NAK: the client begins anew."""
+    message = refusal(request, server, reason)
+    return Reply(message, destination(request, message, arrival), reason, request.limit)
+
+
+def _refuse(question: _Question, reason: str) -> Reply:
+    return refuse(question.request, question.server, question.arrival, reason)
