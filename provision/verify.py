@@ -1,7 +1,7 @@
 """What every host would be given, put into its consumers' hands before a host asks."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,8 @@ from provision.store.hosts import HostRecord
 from pxe.boot import Loader
 from pxe.errors import MissingProgram, RenderError
 from pxe.programs import require
+from pxe.ramdisk.build import find_busybox
+from pxe.ramdisk.kernel import find_kernel
 from pxe.settings import Settings
 
 GRUB_CHECKERS = ("grub-script-check", "grub2-script-check")
@@ -54,6 +56,21 @@ def verify_programs(inventory: Inventory, root: Path = Path("/")) -> list[Proble
         except MissingProgram as error:
             hint = next(iter(getattr(error, "__notes__", ())), None)
             problems.append(_problem(inventory, host, f"{error}; {host.name} boots it", hint))
+    return problems
+
+
+def verify_ramdisk(
+    inventory: Inventory, finders: Iterable[Callable[[], object]] = (find_kernel, find_busybox)
+) -> list[Problem]:
+    """What the ramdisk is built from is installed: every host begins with an inspection."""
+    problems = []
+    for find in finders:
+        try:
+            find()
+        except MissingProgram as error:
+            hint = next(iter(getattr(error, "__notes__", ())), None)
+            message = f"the ramdisk cannot be built: {error}"
+            problems.append(Problem(Place(inventory.path, 1), "", message, hint))
     return problems
 
 

@@ -88,7 +88,11 @@ def find_problems(inventory: Inventory) -> list[Problem]:
     from provision.inventory.verify import verify_files
     from provision.run import run
 
-    problems = [*verify_files(inventory), *verify.verify_programs(inventory)]
+    problems = [
+        *verify.verify_ramdisk(inventory),
+        *verify_files(inventory),
+        *verify.verify_programs(inventory),
+    ]
     unwritable = verify.verify_scripts(inventory)
     checker = next(filter(shutil.which, verify.GRUB_CHECKERS), None)
     if checker is None:

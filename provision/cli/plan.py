@@ -44,7 +44,7 @@ def plan(
 
     loaded = load(inventory)
     names = [known_host(loaded, host)] if host else list(loaded.hosts)
-    records = read_records(store or loaded.store)
+    records = {} if armed else read_records(store or loaded.store)
     server = settings(loaded, server_address(loaded) or planning.UNKNOWN_SERVER)
     plans = [
         planning.plan_host(loaded, loaded.hosts[name], record_of(name, records, armed), server)
@@ -85,14 +85,18 @@ def read_records(url: str) -> "Mapping[str, HostRecord]":
     """
     from pathlib import Path
 
-    from provision.store import Store
+    from provision.store import Store, StoreError
     from provision.store.database import parse_url
 
-    parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
-        return {}
-    with Store(url) as opened:
-        return opened.records()
+    try:
+        parsed = parse_url(url)
+        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+            return {}
+        with Store(url) as opened:
+            return opened.records()
+    except StoreError as error:
+        error.add_note("without the store:  rackseed plan --armed")
+        raise
 
 
 def record_of(name: str, records: "Mapping[str, HostRecord]", armed: bool) -> "HostRecord":

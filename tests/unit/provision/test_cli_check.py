@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from provision.inventory.load import load
 from provision.inventory.model import Place
 from provision.inventory.verify import file_trouble, verify_files, verify_template, warn
 from pxe.programs import PROGRAMS
+from pxe.ramdisk.build import find_busybox
+from pxe.ramdisk.kernel import find_kernel
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -41,6 +44,11 @@ def programs(tmp_path: Path) -> Path:
     return root
 
 
+def pretend_all_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("provision.verify.verify_programs", lambda inventory: [])
+    monkeypatch.setattr("provision.verify.verify_ramdisk", lambda inventory: [])
+
+
 def test_the_example_is_sound_but_for_its_interface(rack, programs):
     inventory = load(rack)
     assert verify_files(inventory) == []
@@ -53,7 +61,7 @@ def test_the_example_is_sound_but_for_its_interface(rack, programs):
 
 
 def test_a_sound_inventory_gives_a_summary_and_status_0(rack, monkeypatch, capsys):
-    monkeypatch.setattr("provision.verify.verify_programs", lambda inventory: [])
+    pretend_all_is_installed(monkeypatch)
     assert invoke(["check", "-i", str(rack)]) == 0
     captured = capsys.readouterr()
     assert f"{rack}: 6 hosts, nothing wrong" in captured.out
@@ -61,7 +69,7 @@ def test_a_sound_inventory_gives_a_summary_and_status_0(rack, monkeypatch, capsy
 
 
 def test_the_summary_in_json_has_the_warnings_too(rack, monkeypatch, capsys):
-    monkeypatch.setattr("provision.verify.verify_programs", lambda inventory: [])
+    pretend_all_is_installed(monkeypatch)
     assert invoke(["check", "-i", str(rack), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["hosts"] == 6
@@ -94,6 +102,14 @@ def test_a_program_that_is_not_installed_is_told_with_its_package(rack, programs
     assert problem.message.startswith("boot program shimx64.efi is not installed")
     assert problem.message.endswith("; cmp04 boots it")
     assert problem.hint == "apt-get install shim-signed"
+
+
+def test_what_the_ramdisk_is_built_from_must_be_installed(rack, tmp_path):
+    finders = [partial(find_kernel, tmp_path), partial(find_busybox, [tmp_path / "busybox"])]
+    kernel, busybox = verify.verify_ramdisk(load(rack), finders)
+    assert kernel.message.startswith("the ramdisk cannot be built: ")
+    assert busybox.hint is not None
+    assert "busybox" in busybox.message
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,20 @@ def test_a_store_that_cannot_be_used_is_one_sentence(rack, capsys):
     store = rack.parent / "broken.db"
     store.write_bytes(b"not a database" * 100)
     assert invoke(["plan", "-i", str(rack), "--store", f"sqlite:///{store}"]) == 1
-    assert capsys.readouterr().err.startswith(f"error: the store sqlite:///{store}")
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"error: the store sqlite:///{store}")
+    assert errors.endswith(" hint: without the store:  rackseed plan --armed\n")
+    assert invoke(["plan", "-i", str(rack), "--store", f"sqlite:///{store}", "--armed"]) == 0
+
+
+def test_inventory_and_store_may_come_from_the_environment(rack, capsys, monkeypatch, tmp_path):
+    url = f"sqlite:///{tmp_path / 'other.db'}"
+    with Store(url) as store:
+        arm(store, ["cmp02"])
+    monkeypatch.setenv("RACKSEED_INVENTORY", str(rack))
+    monkeypatch.setenv("RACKSEED_STORE", url)
+    (plan,) = facts(capsys, "cmp02")
+    assert plan["state"] == "armed"
 
 
 CHANGES = {
