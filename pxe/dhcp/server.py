@@ -1,0 +1,291 @@
+"""The DHCP server: takes bursts off the wire, decides, keeps leases, answers, tells."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from typing import Final, Protocol
+
+from pxe.addresses import MacAddress
+from pxe.dhcp.decide import Reply, Silence, decide, refuse
+from pxe.dhcp.leases import QUARANTINE_TIME, LeaseBook
+from pxe.dhcp.message import NOWHERE, Message, decode
+from pxe.dhcp.reply import (
+    BOOT_SERVICE_PORT,
+    CLIENT_PORT,
+    EVERYWHERE,
+    SERVER_PORT,
+    Arrival,
+    Destination,
+    Server,
+)
+from pxe.dhcp.sockets import DhcpSocket
+from pxe.errors import DecodeError, InterfaceUnusable
+from pxe.reservation import Lease
+from pxe.settings import DhcpMode, Settings
+from pxe.site import Observation, Outcome, Service, Site
+
+log = logging.getLogger(__name__)
+
+BURST: Final = 64
+"""Datagrams that are answered together, with one write of their leases."""
+
+
+class Neighbours(Protocol):
+    """Makes the kernel reach a client that cannot answer ARP yet; pxe.link has one."""
+
+    def add(self, interface: str, address: IPv4Address, mac: MacAddress) -> None:
+        """Raises InterfaceUnusable."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    request: Message
+    arrival: Arrival
+    reply: Reply
+
+
+@dataclass(slots=True)
+class _Burst:
+    """What is decided and not yet sent; a client's last word counts."""
+
+    exchanges: list[_Exchange] = field(default_factory=list)
+    granted: dict[MacAddress, Lease] = field(default_factory=dict)
+    released: dict[MacAddress, Lease] = field(default_factory=dict)
+
+    def grant(self, lease: Lease, before: Lease | None) -> None:
+        self.granted[lease.client] = lease
+        if before is not None:
+            self.released[lease.client] = before
+        elif self.released.get(lease.client, lease).address == lease.address:
+            self.released.pop(lease.client, None)
+
+    def release(self, lease: Lease) -> None:
+        self.granted.pop(lease.client, None)
+        self.released[lease.client] = lease
+
+
+def utc_now() -> datetime:
+    """The wall clock, aware."""
+    return datetime.now(UTC)
+
+
+class DhcpServer:
+    """Serves one interface from inside an asyncio loop; nothing on the wire can end it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        site: Site,
+        programs: Collection[str],
+        neighbours: Neighbours,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """`programs` names the boot programs that can be loaded from us."""
+        self._server = Server(settings, frozenset(programs))
+        self._settings = settings
+        self._site = site
+        self._neighbours = neighbours
+        self._clock = clock
+        self._book: LeaseBook | None = None
+        self._sockets: list[DhcpSocket] = []
+
+    async def start(self) -> None:
+        """Read the leases and open the ports. Raises InterfaceUnusable."""
+        settings = self._settings
+        if settings.pool is not None and settings.mode is DhcpMode.AUTHORITATIVE:
+            excluded = {settings.address, settings.subnet[0], settings.subnet[-1]}
+            if settings.gateway is not None:
+                excluded.add(settings.gateway)
+            self._book = LeaseBook(settings.pool, self._site.leases(), excluded)
+        self._open()
+        log.info(
+            "serving DHCP interface=%s address=%s mode=%s",
+            settings.interface, settings.address, settings.mode.value,
+        )  # fmt: skip
+
+    async def stop(self) -> None:
+        """Close the ports; leases that were acknowledged are in the store."""
+        self._close()
+
+    async def rebind(self) -> None:
+        """Open the ports anew, after the interface vanished and came back.
+
+        Raises InterfaceUnusable when it is not there; then no port is open.
+        """
+        self._close()
+        self._open()
+        log.info("serving DHCP again interface=%s", self._settings.interface)
+
+    def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            for port in (SERVER_PORT, BOOT_SERVICE_PORT):
+                opened = DhcpSocket(self._settings.interface, self._settings.address, port)
+                self._sockets.append(opened)
+                loop.add_reader(opened, self._serve, opened)
+        except InterfaceUnusable:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._sockets:
+            opened = self._sockets.pop()
+            loop.remove_reader(opened)
+            opened.close()
+
+    def _serve(self, source: DhcpSocket) -> None:
+        """Answer what has arrived, at most one burst."""
+        try:
+            arrived = source.receive(BURST)
+        except OSError as error:
+            log.warning("cannot receive port=%d error=%r", source.port, error.strerror)
+            return
+        now = self._clock()
+        burst = _Burst()
+        for data, arrival in arrived:
+            try:
+                self._take(data, arrival, now, burst)
+            except Exception:
+                log.exception("failed on a datagram peer=%s data=%s", arrival.peer, data.hex())
+        kept = self._keep(burst)
+        for exchange in burst.exchanges:
+            try:
+                self._answer(source, exchange, kept, now)
+            except Exception:
+                log.exception("failed to answer mac=%s", exchange.request.chaddr)
+
+    def _take(self, data: bytes, arrival: Arrival, now: datetime, burst: _Burst) -> None:
+        """Decide on one datagram and note what the decision promises."""
+        try:
+            request = decode(data)
+        except DecodeError as error:
+            log.debug("silent peer=%s reason=%r", arrival.peer, str(error))
+            reason = f"{error}, from {arrival.peer}"
+            self._tell(Observation(Service.DHCP, Outcome.SILENT, now, "datagram", reason))
+            return
+        reservation = self._site.reservation(request.chaddr)
+        decision = decide(request, reservation, self._book, self._server, arrival, now)
+        match decision:
+            case Silence():
+                self._note_silence(request, decision, now, burst)
+            case Reply(granted=granted, offered=offered):
+                if self._book is not None and offered is not None:
+                    self._book.offer(offered)
+                if self._book is not None and granted is not None:
+                    burst.grant(granted, self._book.grant(granted))
+                burst.exchanges.append(_Exchange(request, arrival, decision))
+
+    def _note_silence(
+        self, request: Message, silence: Silence, now: datetime, burst: _Burst
+    ) -> None:
+        if self._book is not None:
+            if silence.released is not None:
+                self._book.remove(silence.released)
+                burst.release(silence.released)
+            if silence.declined is not None:
+                self._book.quarantine(silence.declined, now + QUARANTINE_TIME)
+            if silence.pool_is_full:
+                self._book.note_full(now)
+        subject = request.type.name if request.type else "BOOTP"
+        log.log(
+            logging.WARNING if silence.alarm else logging.DEBUG,
+            "silent message=%s mac=%s reason=%r", subject, request.chaddr, silence.reason,
+        )  # fmt: skip
+        facts = {"xid": f"{request.xid:08x}"}
+        self._tell(
+            Observation(
+                Service.DHCP,
+                Outcome.SILENT,
+                now,
+                subject,
+                silence.reason,
+                request.chaddr,
+                None,
+                facts,
+            )
+        )
+
+    def _keep(self, burst: _Burst) -> frozenset[MacAddress] | None:
+        """Write the burst's leases; returns whose were kept, None when the store failed."""
+        if not burst.granted and not burst.released:
+            return frozenset()
+        granted = tuple(burst.granted.values())
+        try:
+            kept = self._site.keep_leases(granted, tuple(burst.released.values()))
+        except Exception:
+            log.exception("cannot keep leases count=%d", len(granted))
+            return None
+        return frozenset(lease.client for lease in kept)
+
+    def _answer(
+        self,
+        source: DhcpSocket,
+        exchange: _Exchange,
+        kept: frozenset[MacAddress] | None,
+        now: datetime,
+    ) -> None:
+        """Send one reply, unless its lease could not be kept."""
+        request, arrival, reply = exchange.request, exchange.arrival, exchange.reply
+        if reply.granted is not None and self._book is not None:
+            if kept is None:
+                self._book.remove(reply.granted)
+                self._note(exchange, reply, Outcome.FAILED, "the lease could not be stored", now)
+                return
+            if request.chaddr not in kept:
+                self._book.remove(reply.granted)
+                self._book.quarantine(reply.granted.address, now + QUARANTINE_TIME)
+                reason = f"another server gave {reply.granted.address} away"
+                reply = refuse(request, self._server, arrival, reason)
+        try:
+            self._send(source, reply)
+        except (OSError, ValueError) as error:
+            self._note(exchange, reply, Outcome.FAILED, str(error), now)
+            return
+        refused = reply.subject == "NAK"
+        self._note(exchange, reply, Outcome.REFUSED if refused else Outcome.SERVED, reply.rule, now)
+
+    def _send(self, source: DhcpSocket, reply: Reply) -> None:
+        """Raises OSError when it cannot leave, ValueError when it exceeds the client's limit."""
+        to = reply.to
+        if to.neighbour is not None:
+            try:
+                self._neighbours.add(self._settings.interface, to.address, to.neighbour)
+            except InterfaceUnusable as error:
+                # RFC 2131, 4.1: who cannot unicast may broadcast.
+                log.warning("broadcast instead mac=%s reason=%r", to.neighbour, str(error))
+                to = Destination(EVERYWHERE, CLIENT_PORT)
+        source.send(reply.message.encode(reply.limit), to)
+
+    def _note(
+        self, exchange: _Exchange, reply: Reply, outcome: Outcome, reason: str, now: datetime
+    ) -> None:
+        """One line and one observation for one exchange."""
+        request = exchange.request
+        address = reply.message.yiaddr if reply.message.yiaddr != NOWHERE else None
+        facts: dict[str, str | int] = {"xid": f"{request.xid:08x}"}
+        if reply.boot is not None:
+            facts |= {"firmware": str(reply.boot.firmware), "boot_file": reply.boot.file}
+        if log.isEnabledFor(logging.INFO):
+            words = " ".join(f"{key}={value}" for key, value in facts.items())
+            log.log(
+                logging.WARNING if outcome is Outcome.FAILED else logging.INFO,
+                "%s mac=%s address=%s %s rule=%r",
+                reply.subject if outcome is not Outcome.FAILED else f"failed {reply.subject}",
+                request.chaddr, address, words, reason,
+            )  # fmt: skip
+        self._tell(
+            Observation(
+                Service.DHCP, outcome, now, reply.subject, reason, request.chaddr, address, facts
+            )
+        )
+
+    def _tell(self, observation: Observation) -> None:
+        """The program's record may be out of order; the service goes on."""
+        try:
+            self._site.observe(observation)
+        except Exception:
+            log.exception("cannot record an observation subject=%s", observation.subject)

@@ -1,0 +1,85 @@
+"""The UDP sockets of a DHCP server: one interface, broadcasts, and our own address as source."""
+
+import errno
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from ipaddress import IPv4Address
+from struct import Struct
+from typing import Final
+
+from pxe.dhcp.message import LARGEST
+from pxe.dhcp.reply import Arrival, Destination
+from pxe.errors import InterfaceUnusable
+
+SO_RCVBUFFORCE: Final = 33  # socket(7): beyond net.core.rmem_max, for CAP_NET_ADMIN
+IP_PKTINFO: Final = 8  # ip(7)
+PACKET_INFO: Final = Struct("=I4s4s")
+"""struct in_pktinfo: interface index, local source address, destination of what was received."""
+RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+"""Octets; holds what a rack sends at once while leases are written to a slow disk."""
+
+
+class DhcpSocket:
+    """One port on one interface, never blocking."""
+
+    def __init__(self, interface: str, address: IPv4Address, port: int) -> None:
+        """Open the port; replies leave with `address` as their source.
+
+        Raises InterfaceUnusable when the interface or the port cannot be had.
+        """
+        self.port = port
+        self._source = [
+            (socket.IPPROTO_IP, IP_PKTINFO, PACKET_INFO.pack(0, address.packed, bytes(4)))
+        ]
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            self._open(interface, port)
+        except OSError as error:
+            self._socket.close()
+            raise _unusable(interface, port, error) from error
+
+    def _open(self, interface: str, port: int) -> None:
+        set_option = self._socket.setsockopt
+        set_option(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+        set_option(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        set_option(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        set_option(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        with suppress(PermissionError):
+            set_option(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        self._socket.bind(("", port))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self, most: int) -> Sequence[tuple[bytes, Arrival]]:
+        """What has arrived, at most that many datagrams. Raises OSError."""
+        found: list[tuple[bytes, Arrival]] = []
+        receive = self._socket.recvfrom
+        with suppress(BlockingIOError):
+            while len(found) < most:
+                data, (peer, peer_port) = receive(LARGEST + 1)
+                found.append((data, Arrival(self.port, IPv4Address(peer), peer_port)))
+        return found
+
+    def send(self, data: bytes, to: Destination) -> None:
+        """Send one reply; a neighbour entry it needs is there already. Raises OSError."""
+        self._socket.sendmsg([data], self._source, 0, (str(to.address), to.port))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _unusable(interface: str, port: int, error: OSError) -> InterfaceUnusable:
+    match error.errno:
+        case errno.ENODEV:
+            return InterfaceUnusable(f"interface {interface} does not exist")
+        case errno.EPERM | errno.EACCES:
+            unusable = InterfaceUnusable(f"port {port} on {interface} is for root only")
+            unusable.add_note("run as root, or with CAP_NET_BIND_SERVICE and CAP_NET_RAW")
+        case errno.EADDRINUSE:
+            unusable = InterfaceUnusable(f"port {port} on {interface} is taken by another program")
+            unusable.add_note(f"find it:  ss --udp --listening --processes 'sport = :{port}'")
+        case _:
+            unusable = InterfaceUnusable(f"port {port} on {interface}: {error.strerror}")
+    return unusable
