@@ -87,7 +87,7 @@ def read_document(path: Path) -> tuple[Node, list[Problem]]:
     if root is None or (isinstance(root, Scalar) and root.is_null):
         hint = "begin with the sections network, roles and racks; examples/rack.yaml shows them"
         raise InventoryInvalid(
-            [Problem(Place(path, 1), "", "the file is empty, expected an inventory", hint)]
+            [Problem(Place(path, 0), "", "the file is empty, expected an inventory", hint)]
         )
     return root, builder.problems
 
@@ -101,16 +101,16 @@ def _read_text(path: Path) -> str:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise fail(
-            1, "there is no such file, expected an inventory", "name another with --inventory PATH"
+            0, "there is no such file, expected an inventory", "name another with --inventory PATH"
         ) from None
     except IsADirectoryError:
         hint = f"--inventory {path / 'inventory.yaml'}"
-        raise fail(1, "this is a folder, expected a file", hint) from None
+        raise fail(0, "this is a folder, expected a file", hint) from None
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise fail(1, f"cannot be read ({why}), expected a readable file") from None
+        raise fail(0, f"cannot be read ({why}), expected a readable file") from None
     if len(raw) > MAX_BYTES:
-        raise fail(1, f"larger than {MAX_BYTES // 2**20} MiB, expected an inventory")
+        raise fail(0, f"larger than {MAX_BYTES // 2**20} MiB, expected an inventory")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -39,10 +39,10 @@ class Place:
 
     path: Path
     line: int
-    """Counted from 1."""
+    """Counted from 1; 0 is the file as a whole."""
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}"
+        return f"{self.path}:{self.line}" if self.line else str(self.path)
 
 
 @dataclass(frozen=True, slots=True)
