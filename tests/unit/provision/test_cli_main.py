@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,12 @@ def test_every_command_explains_itself_with_an_example(capsys, name):
     shown = capsys.readouterr().out
     assert f"Usage: rackseed {name}" in shown
     assert f"  rackseed {name}" in shown.split("Example", 1)[1]
+
+
+def test_every_module_of_commands_is_in_the_table():
+    modules = {f"provision.cli.{path.stem}" for path in Path(cli.__file__).parent.glob("*.py")}
+    shared = {f"provision.cli.{name}" for name in ("__init__", "main", "options", "report")}
+    assert modules - shared <= {entry.module for entry in COMMANDS.values()}
 
 
 def test_help_lists_the_commands_and_the_exit_statuses(capsys):
