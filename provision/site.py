@@ -18,7 +18,7 @@ from provision.inventory.model import Host, Install, Inventory
 from provision.lifecycle import EventKind, HostState, Illegal
 from provision.memory import ShortMemory
 from provision.store import Store, StoreError, events, hosts, inspections, leases, tokens
-from provision.store.events import ALARM, Event
+from provision.store.events import ALARM, BOOT_TARGET, Event
 from provision.store.hosts import HostRecord
 from provision.store.inspections import Inspection
 from provision.store.tokens import Purpose, TokenRecord
@@ -53,10 +53,6 @@ REPORTED: Mapping[ReportKind, EventKind] = {
 }
 ENDS = frozenset({ReportKind.INSTALLED, ReportKind.FAILED})
 """Reports after which a boot session says no more."""
-
-
-BOOT_TARGET = "boot target"
-"""Kind of the event that tells what a boot script was made for, and by which rule."""
 
 
 def utc_now() -> datetime:

@@ -17,6 +17,9 @@ ALARM = "alarm"
 DROPPED = "dropped"
 """Kind of the event that counts what a flood made us forget."""
 
+BOOT_TARGET = "boot target"
+"""Kind of the event that tells what a boot script was made for, and by which rule."""
+
 KEPT_UNKNOWN = 10_000
 """How many exchanges with machines outside the inventory are kept, the newest."""
 KEPT_KNOWN = 500_000

@@ -17,9 +17,9 @@ import pytest
 from provision import site as site_module
 from provision.arming import NotArmed, arm, disarm
 from provision.lifecycle import HostState
-from provision.site import BOOT_TARGET, INSPECTION_BOUND, InventorySite
+from provision.site import INSPECTION_BOUND, InventorySite
 from provision.store import Store, StoreUnusable
-from provision.store.events import ALARM
+from provision.store.events import ALARM, BOOT_TARGET
 from pxe.addresses import MacAddress
 from pxe.boot import Kernel, LocalDisk, UnknownMachine
 from pxe.reservation import Lease
