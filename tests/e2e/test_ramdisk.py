@@ -220,6 +220,7 @@ def test_an_inspection_names_disks_cards_and_gpus_also_when_the_server_comes_lat
 
 
 def answer(server: Server, image: bytes, **changes: str) -> dict[str, str]:
+    """Offer `image`, the file as served, and give the words of the kernel command line."""
     values = {
         "image": server.url("/image"),
         "sha256": hashlib.sha256(image).hexdigest(),
@@ -229,7 +230,7 @@ def answer(server: Server, image: bytes, **changes: str) -> dict[str, str]:
     server.files["/answer/t"] = "".join(
         f"{key}={value}\n" for key, value in (values | changes).items()
     ).encode()
-    server.files.setdefault("/image", image)
+    server.files["/image"] = image
     return {
         "mac": MAC,
         "action": "image",
@@ -267,9 +268,8 @@ def test_a_compressed_image_is_written_to_the_disk_with_a_serial_number(
     boot: Callable[..., Guest], server: Server, tmp_path: Path
 ) -> None:
     image = image_bytes(4) + bytes(8 * MIB)
-    server.files["/image"] = gzip.compress(image, 1)
     guest = boot(
-        answer(server, image, disk="WANTED", compression="gzip"),
+        answer(server, gzip.compress(image, 1), disk="WANTED", compression="gzip"),
         *nic("igb") if _qemu_has("igb") else nic("e1000e"),
         *disk(tmp_path / "other", "virtio-blk-pci", "OTHER", 16, "d1"),
         *disk(tmp_path / "wanted", "virtio-blk-pci", "WANTED", 32, "d2"),

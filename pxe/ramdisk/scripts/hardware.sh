@@ -28,8 +28,8 @@ firmware() {
 secure_boot() {
     [ -d /sys/firmware/efi ] || { printf false; return; }
     mount -t efivarfs efivarfs /sys/firmware/efi/efivars 2>/dev/null
-    # Four bytes of attributes, then the value.
-    case "$(od -An -tu1 -j4 -N1 "/sys/firmware/efi/efivars/$SECURE_BOOT" 2>/dev/null)" in
+    # Four bytes of attributes, then the value; such files cannot seek.
+    case "$(head -c 5 "/sys/firmware/efi/efivars/$SECURE_BOOT" 2>/dev/null | od -An -tu1)" in
     *1) printf true ;;
     *0) printf false ;;
     *) printf null ;;

@@ -40,6 +40,7 @@ disks_by_size() {
 decompressed() {
     case "$1" in
     gzip) gunzip -c ;;
+    xz) unxz -c ;;
     *) cat ;;
     esac
 }
@@ -72,9 +73,9 @@ follow() {
 }
 
 # streamed DISK: the image to the disk, all but its first MiB, which goes to /run/head.
-# /run/sum gets its digest, /run/count the number of its bytes. Status 0 when the stream ended well.
+# /run/sum gets the digest, /run/count the number of bytes, both of the file as it arrived. Status 0 when the stream ended well.
 streamed() {
-    rm -f /run/sum-pipe /run/count-pipe
+    rm -f /run/sum-pipe /run/count-pipe /run/dd.log
     mkfifo /run/sum-pipe /run/count-pipe
     sha256sum </run/sum-pipe >/run/sum &
     summing=$!
@@ -84,8 +85,8 @@ streamed() {
         # busybox sh has it, POSIX has not.
         # shellcheck disable=SC3040
         set -o pipefail
-        wget -q -O - "$IMAGE" 2>/run/wget.log | decompressed "$COMPRESSION" |
-            tee /run/sum-pipe /run/count-pipe | {
+        wget -q -O - "$IMAGE" 2>/run/wget.log | tee /run/sum-pipe /run/count-pipe |
+            decompressed "$COMPRESSION" | {
             dd of=/run/head bs=$MIB count=1 iflag=fullblock 2>/dev/null &&
                 dd of="/dev/$1" bs=$MIB seek=1 iflag=fullblock conv=fsync 2>/run/dd.log
         }
@@ -107,13 +108,14 @@ image() {
     [ -n "$IMAGE" ] || { fail "the answer has no image"; return; }
     [ "${#expected}" = 64 ] || { fail "the answer has no sha256"; return; }
     case "$COMPRESSION" in
-    "" | none | gzip) ;;
+    "" | none | gzip | xz) ;;
     *) fail "images compressed with $COMPRESSION cannot be written"; return ;;
     esac
 
     disk=$(chosen_disk "${policy:-smallest}")
     [ -n "$disk" ] || { fail "no disk for disk=$policy among: $(disks_by_size | tr '\n' ';')"; return; }
     bytes=$(disk_bytes "$disk")
+    # What a compressed image needs shows while it is written.
     [ "$SIZE" -le "$bytes" ] ||
         { fail "the image has $SIZE bytes, the disk $disk only $bytes"; return; }
     progress "writing the image disk=$disk serial=$(disk_serial "$disk") bytes=$SIZE" \
@@ -140,9 +142,12 @@ written() {
         [ "$ended" = 0 ] && [ "$count" = "$SIZE" ] && break
         grep -q 'server returned error: HTTP/[0-9.]* 4' /run/wget.log &&
             { fail "the server refused the image: $(cat /run/wget.log)"; return; }
-        grep -q 'dd:' /run/dd.log && { fail "writing to $1 failed: $(cat /run/dd.log)"; return; }
-        [ "$ended" = 0 ] || [ "$count" -gt "$SIZE" ] &&
-            { fail "the image has $count bytes, the answer says $SIZE"; return; }
+        grep -qs "dd:" /run/dd.log && { fail "writing to $1 failed: $(cat /run/dd.log)"; return; }
+        if [ "$count" -gt "$SIZE" ] || { [ "$ended" = 0 ] && [ "$count" -lt "$SIZE" ]; }; then
+            fail "the image has $count bytes, the answer says $SIZE"
+            return
+        fi
+        [ "$count" = "$SIZE" ] && { fail "the image cannot be decompressed"; return; }
         attempt=$((attempt + 1))
         [ "$attempt" -ge 60 ] && { fail "the image did not arrive in $attempt attempts"; return; }
         say "the image broke off at $count of $SIZE bytes, starting again attempt=$attempt"
