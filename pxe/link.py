@@ -46,6 +46,8 @@ IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
 IFA_F_UNUSABLE = 0x40 | 0x08
 """IFA_F_TENTATIVE and IFA_F_DADFAILED (linux/if_addr.h)."""
+RETRY = 1.0
+"""Seconds between two attempts to use an interface that came back."""
 WATCHED = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
 
 
@@ -168,14 +170,22 @@ async def follow(
         async for change in seen:
             facts = change.facts
             if change.event is LinkEvent.VANISHED:
-                log.warning("interface=%s vanished, waiting for it", interface)
+                log.warning("interface vanished, waiting for it interface=%s", interface)
             elif facts.index != bound and address in {found.ip for found in facts.addresses}:
-                try:
-                    await reopen()
-                except InterfaceUnusable as error:
-                    log.warning("interface=%s is back and unusable reason=%s", interface, error)
-                else:
-                    bound = facts.index
+                bound = await _reopen(reopen, facts)
+
+
+async def _reopen(reopen: Callable[[], Awaitable[None]], facts: LinkFacts) -> int:
+    """Try until it works or the interface is another again; returns which one is open now."""
+    while _index(facts.name) == facts.index:
+        try:
+            await reopen()
+        except InterfaceUnusable as error:
+            log.warning("interface is back and unusable interface=%s reason=%s", facts.name, error)
+            await asyncio.sleep(RETRY)
+        else:
+            return facts.index
+    return 0
 
 
 def changes(before: LinkFacts | None, now: LinkFacts | None) -> list[LinkChange]:
@@ -219,6 +229,8 @@ class NeighbourTable:
         Raises InterfaceUnusable when the interface is gone, is down or takes no entries.
         """
         index, packed = _index(interface), address.packed
+        if index == 0:
+            raise InterfaceUnusable(f"interface {interface} does not exist")
         key = (index, packed)
         message = self._add(index, packed, mac.octets)
         self._entries[key] = None
@@ -234,10 +246,9 @@ class NeighbourTable:
 
     def remove(self, interface: str, address: IPv4Address) -> None:
         """Forget an entry of ours; one that is gone already is no error."""
-        with suppress(InterfaceUnusable):
-            key = (_index(interface), address.packed)
-            if self._entries.pop(key, key) is None:
-                self._request(self._delete(*key))
+        key = (_index(interface), address.packed)
+        if self._entries.pop(key, key) is None:
+            self._request(self._delete(*key))
 
     def close(self) -> None:
         """Remove all entries of ours and the socket."""
@@ -296,10 +307,11 @@ class _NeighbourMessage:
 
 
 def _index(interface: str) -> int:
+    """The interface's number now, 0 when there is none of that name."""
     try:
         return socket.if_nametoindex(interface)
     except OSError:
-        raise InterfaceUnusable(f"interface {interface} does not exist") from None
+        return 0
 
 
 def _socket(groups: int = 0) -> Any:  # noqa: ANN401

@@ -6,12 +6,25 @@ the machine's in a mount namespace of the client's own.
 """
 
 import shlex
+import socket
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any, Self
 
+from pxe.addresses import MacAddress
+from pxe.dhcp import options as o
+from pxe.dhcp.message import BOOT_REQUEST, Message, decode
+from pxe.dhcp.options import MessageType
+from pxe.dhcp.probe import CLIENT_PORT, ETH_P_IP, frame_of, reply_in
+from pxe.errors import DecodeError
 from tests.lab import Namespace, Process
 from tests.tools import require_tool
+
+BOOT_SERVICE_PORT = 4011
 
 HOOK = """#!/bin/sh
 # Called by udhcpc with its event as the argument, by dhclient with `reason` in the environment.
@@ -137,3 +150,56 @@ CLIENTS: Mapping[str, Client] = {
     "dhcpcd": Client(dhcpcd),
     "networkd": Client(networkd),
 }
+
+
+class PxeClient:
+    """Firmware that boots from the network, made of frames: nothing real waits for all offers."""
+
+    def __init__(self, machine: Namespace, architecture: int) -> None:
+        self._machine = machine
+        self.mac = MacAddress.parse(machine.mac("eth0"))
+        self._architecture = architecture
+        self._wire = machine.call(socket.socket, socket.AF_PACKET, socket.SOCK_RAW)
+        self._wire.bind(("eth0", ETH_P_IP))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wire.close()
+
+    def message(self, kind: MessageType, **facts: Any) -> Message:
+        """What it would send, with these fields or (as `options`) further options."""
+        vendor = f"PXEClient:Arch:{self._architecture:05}:UNDI:003000".encode()
+        options = {
+            o.MESSAGE_TYPE: bytes((kind,)),
+            o.VENDOR_CLASS: vendor,
+            o.ARCHITECTURE: self._architecture.to_bytes(2),
+            o.NETWORK_INTERFACE: bytes((1, 3, 0)),
+            o.MACHINE_IDENTIFIER: bytes(17),
+            o.PARAMETER_LIST: bytes((1, 3, 6, 12, 13, 43, 54, 60, 66, 67, 97)),
+            **facts.pop("options", {}),
+        }
+        return Message(BOOT_REQUEST, 0x1234, self.mac, options=options, **facts)
+
+    def broadcast(self, message: Message, seconds: float = 1.0) -> dict[IPv4Address, Message]:
+        """Send it, and return all replies of a while by server."""
+        self._wire.send(frame_of(message.encode(), self.mac))
+        replies: dict[IPv4Address, Message] = {}
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._wire.settimeout(left)
+            with suppress(TimeoutError, DecodeError):
+                if found := reply_in(self._wire.recv(2048)):
+                    reply = decode(found[2])
+                    replies[reply.server or found[1]] = reply
+        return replies
+
+    def ask_boot_server(self, message: Message, server: IPv4Address) -> Message:
+        """Send it to port 4011 from the address that it has, and return the reply."""
+        asking = self._machine.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+        with asking:
+            asking.bind((str(message.ciaddr), CLIENT_PORT))
+            asking.settimeout(5)
+            asking.sendto(message.encode(), (str(server), BOOT_SERVICE_PORT))
+            return decode(asking.recv(2048))

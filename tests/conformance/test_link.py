@@ -12,7 +12,15 @@ import pytest
 from pxe import link
 from pxe.addresses import MacAddress
 from pxe.errors import InterfaceUnusable
-from pxe.link import LinkChange, LinkEvent, NeighbourTable, link_facts, serving_link, watch
+from pxe.link import (
+    LinkChange,
+    LinkEvent,
+    NeighbourTable,
+    follow,
+    link_facts,
+    serving_link,
+    watch,
+)
 from tests.lab import Lab
 
 HOME = IPv4Interface("10.9.0.1/24")
@@ -94,6 +102,31 @@ async def test_an_interface_is_watched_through_its_disappearance_and_return(lab,
             assert await take(changes, 1) == [LinkEvent.ADDRESS_LOST]
             other.down("eth0")
             assert await take(changes, 1) == [LinkEvent.DOWN]
+
+
+async def test_ports_are_opened_anew_once_the_returned_interface_has_its_address(lab, machine):
+    reopened: list[int] = []
+    refusals = [InterfaceUnusable("not yet")]
+
+    async def reopen() -> None:
+        if refusals:
+            raise refusals.pop()
+        reopened.append(machine.index("wire0"))
+
+    with machine.inside():
+        following = asyncio.ensure_future(follow("wire0", HOME.ip, reopen, link_facts("wire0")))
+        await asyncio.sleep(0.05)
+        machine.down("wire0")
+        machine.up("wire0")
+        machine.delete("wire0")
+        lab.cable(machine, "wire0", lab.namespace("another"), "eth0")
+        await asyncio.sleep(0.05)
+        assert reopened == []
+        machine.address("wire0", str(HOME))
+        while not reopened:
+            await asyncio.sleep(0.01)
+        assert (reopened, refusals) == ([machine.index("wire0")], [])
+        following.cancel()
 
 
 async def test_notices_lost_in_an_overrun_are_made_good(machine, monkeypatch):
