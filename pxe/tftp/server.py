@@ -94,8 +94,9 @@ class TftpServer:
         self._sessions: dict[int, Session] = {}
         self._by_peer: dict[tuple[str, int], Session] = {}
         self._peers: Counter[str] = Counter()
-        self._timers: list[tuple[float, int, Session]] = []
-        self._order = count()
+        self._timers: list[tuple[float, int]] = []
+        self._timed: dict[int, Session] = {}
+        self._serial = count()
         self._malformed = 0
         self._malformed_told = 0.0
         self._stopping = False
@@ -148,7 +149,7 @@ class TftpServer:
             try:
                 datagram = session.receive(REPLY_MAX)
                 if datagram != session.awaited:
-                    self._serve_reply(session, datagram, now)
+                    self._serve_replies(session, datagram, now)
                 elif not session.advance(now):
                     self._finish(session, Outcome.SERVED)
             except OSError as error:
@@ -160,6 +161,18 @@ class TftpServer:
         """Called while an error of ours is handled: it may cost one transfer, not the loop."""
         log.exception("transfer broke address=%s", session.peer[0])
         self._finish(session, Outcome.FAILED, "internal error")
+
+    def _serve_replies(self, session: Session, datagram: bytes, now: float) -> None:
+        """Serve all that waits: events come once (EPOLLET), not as long as something waits.
+
+        Behind an awaited ACK there is nothing to serve: the next one follows our next block.
+        """
+        try:
+            while not session.closed:
+                self._serve_reply(session, datagram, now)
+                datagram = session.receive(REPLY_MAX)
+        except BlockingIOError:
+            return
 
     def _serve_reply(self, session: Session, datagram: bytes, now: float) -> None:
         try:
@@ -191,7 +204,7 @@ class TftpServer:
             return
         except OSError:
             return
-        self._serve_reply(session, datagram, now)
+        self._serve_replies(session, datagram, now)
 
     def _act(self, session: Session, action: Action) -> None:
         match action:
@@ -213,19 +226,21 @@ class TftpServer:
         now = monotonic()
         timers = self._timers
         while timers and timers[0][0] <= now:
-            session = heapq.heappop(timers)[2]
+            _, serial = heapq.heappop(timers)
+            session = self._timed.get(serial)
+            if session is None:
+                continue
             try:
-                if not session.closed and session.transfer.deadline <= now:
+                if session.transfer.deadline <= now:
                     self._act(session, session.transfer.expire(now))
             except Exception:  # noqa: BLE001 - logged there
                 self._broke(session)
             if not session.closed:
-                self._set_timer(session, now)
+                self._set_timer(serial, session, now)
 
-    def _set_timer(self, session: Session, now: float) -> None:
+    def _set_timer(self, serial: int, session: Session, now: float) -> None:
         """Each session has one timer. It is looked at often enough that closed ones vanish."""
-        when = min(session.transfer.deadline, now + RTO_MAX)
-        heapq.heappush(self._timers, (when, next(self._order), session))
+        heapq.heappush(self._timers, (min(session.transfer.deadline, now + RTO_MAX), serial))
 
     def _serve_requests(self, now: float) -> None:
         for _ in range(REQUESTS_MAX):
@@ -284,12 +299,14 @@ class TftpServer:
         finally:
             content.close()
         oack = encode_oack(accepted) if accepted else None
-        session = Session(sock, peer, (datagram, request), parameters, packets, oack, now)
+        serial = next(self._serial)
+        session = Session(serial, sock, peer, (datagram, request), parameters, packets, oack, now)
+        self._timed[serial] = session
         self._sessions[session.fd] = self._by_peer[peer] = session
         self._peers[peer[0]] += 1
-        self._epoll.register(session.fd, select.EPOLLIN)
+        self._epoll.register(session.fd, select.EPOLLIN | select.EPOLLET)
         self._act(session, session.transfer.start(now))
-        self._set_timer(session, now)
+        self._set_timer(serial, session, now)
 
     def _check_room(self, address: str) -> None:
         if len(self._sessions) >= self._limits.sessions:
@@ -336,6 +353,7 @@ class TftpServer:
     def _finish(self, session: Session, outcome: Outcome, reason: str = "") -> None:
         if session.closed:
             return
+        del self._timed[session.serial]
         del self._sessions[session.fd]
         del self._by_peer[session.peer]
         self._peers[session.peer[0]] -= 1

@@ -8,7 +8,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 
 from pxe.tftp.options import Parameters
-from pxe.tftp.packets import Packets
+from pxe.tftp.packets import Packets, Prepared
 from pxe.tftp.transfer import Send, Transfer
 from pxe.tftp.wire import ErrorCode, ReadRequest, encode_acknowledgment, encode_error
 
@@ -57,12 +57,14 @@ class Session:
     """Sends what its transfer decides; the server calls it for each event."""
 
     __slots__ = (
-        "_acknowledgments", "_burst", "_oack", "_send", "_sock", "awaited", "closed", "fd",
-        "packets", "parameters", "peer", "receive", "request", "started", "transfer",
+        "_acknowledgments", "_burst", "_oack", "_send", "_sock", "_stride", "_view", "awaited",
+        "closed", "fd", "packets", "parameters", "peer", "receive", "request", "serial",
+        "started", "transfer",
     )  # fmt: skip
 
     def __init__(
         self,
+        serial: int,
         sock: socket.socket,
         peer: tuple[str, int],
         request: tuple[bytes, ReadRequest],
@@ -72,6 +74,7 @@ class Session:
         now: float,
     ) -> None:
         """Takes over `sock` and `packets`; `request` is the datagram and what it says."""
+        self.serial = serial
         self._sock = sock
         self._send = sock.send
         self.receive = sock.recv
@@ -92,7 +95,11 @@ class Session:
         self._acknowledgments = acknowledgments()
         self.awaited: bytes | None = None
         """The ACK after which `advance` may be called."""
+        self._stride = packets.stride
         self._burst = packets.stride * self._segments()
+        self._view: memoryview | None = None
+        if isinstance(packets, Prepared) and self._burst >= packets.stride * parameters.windowsize:
+            self._view = packets.view  # a window is one slice and one send
 
     def _segments(self) -> int:
         """How many packets one send may carry (generic segmentation offload)."""
@@ -116,19 +123,21 @@ class Session:
     def advance(self, now: float) -> bool:
         """Everything sent has arrived: send the next window; False when there is none."""
         transfer = self.transfer
+        first = transfer.sent
         count = transfer.advance(now)
         if not count:
             return False
-        last = transfer.sent
-        self.awaited = self._acknowledgments[last & 0xFFFF]
-        window = self.packets.window(last - count + 1, count)
-        if len(window) > self._burst:
-            self._send_window(window)
+        self.awaited = self._acknowledgments[(first + count) & 0xFFFF]
+        view = self._view
+        if view is None:
+            self._send_window(self.packets.window(first + 1, count))
             return True
+        stride = self._stride
+        start = first * stride
         try:
-            self._send(window)
+            self._send(view[start : start + count * stride])
         except OSError:
-            self._send_window(window)
+            self._send_window(self.packets.window(first + 1, count))
         return True
 
     def transmit(self, send: Send) -> None:
@@ -163,6 +172,7 @@ class Session:
 
     def _leave_offload(self) -> None:
         self._burst = self.packets.stride
+        self._view = None
         self._sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
 
     def close(self) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 RTO_FIRST = 1.0
 """Seconds before the first retransmission while nothing is measured (RFC 6298, 2.1)."""
 RTO_MIN, RTO_MAX = 0.25, 5.0
+GRANULARITY = 0.1
+"""Seconds that a client may be later than ever before (G in RFC 6298, 2.3)."""
 RETRIES = 8
 """Timeouts in a row without any progress before the client is taken for dead."""
 PATIENCE = 60
@@ -13,8 +15,8 @@ BUDGET_SLACK = 128
 """Blocks that may be resent beyond twice the file: small files on bad wires."""
 STRIKES = 8
 """Windows with losses, less those without, after which only single blocks go out."""
-RTT_EVERY = 32
-"""One round trip in so many is measured where each block is acknowledged."""
+RTT_MASK = 31
+"""One round trip in 32 is measured where each block is acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +108,15 @@ class Transfer:
 
         The way of nearly every block: it makes no object. Meant for `copies == 1` only.
         """
-        acked = self.sent
-        if acked > self.recover and (self.window > 1 or not acked % RTT_EVERY):
-            self._measure(now - self.sent_at)
-            if self.strikes:
-                self.strikes -= 1
-        self.acked = acked
+        acked = self.acked = self.sent
+        window = self.window
+        if window > 1 or not acked & RTT_MASK:
+            self._look_back(now)
         self.retries = 0
         self.sent_at = now
-        left = self.blocks - acked
-        window = self.window
-        count = window if left > window else left
+        count = self.blocks - acked
+        if count > window:
+            count = window
         self.sent = self.high = acked + count
         return count
 
@@ -186,13 +186,18 @@ class Transfer:
         self.sent_at = now
         return Send(first, count, self.copies)
 
-    def _measure(self, rtt: float) -> None:
-        """RFC 6298, 2.2 and 2.3."""
+    def _look_back(self, now: float) -> None:
+        """Learn from a flight that arrived at the first attempt (RFC 6298, 2.2, 2.3 and 3)."""
+        if self.acked <= self.recover:
+            return
+        if self.strikes:
+            self.strikes -= 1
         if self.fixed_rto:
             return
+        rtt = now - self.sent_at
         if self.srtt:
             self.rttvar += (abs(self.srtt - rtt) - self.rttvar) / 4
             self.srtt += (rtt - self.srtt) / 8
         else:
             self.srtt, self.rttvar = rtt, rtt / 2
-        self.rto = min(max(self.srtt + 4 * self.rttvar, RTO_MIN), RTO_MAX)
+        self.rto = min(max(self.srtt + max(4 * self.rttvar, GRANULARITY), RTO_MIN), RTO_MAX)
