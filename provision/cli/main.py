@@ -41,7 +41,6 @@ COMMANDS: Mapping[str, Entry] = {
     "events": Entry("provision.cli.events:events", "Show or follow what happened on the wire."),
     "explain": Entry("provision.cli.explain:explain", "Tell why a host boots as it does."),
     "inspect": Entry("provision.cli.inspect:inspect", "Show the hardware that hosts reported."),
-    "ramdisk": Entry("provision.cli.ramdisk:ramdisk", "Build the ramdisk that inspects machines."),
     "ramdisk": Entry("provision.cli.ramdisk:ramdisk", "Build the inspection ramdisk."),
 }
 """Every subcommand, in the order of `--help`; one whose module is absent is not offered."""
