@@ -1,6 +1,7 @@
 """The HTTP plane: the catalog's tree, single-use answers, and reports of booted machines."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -131,7 +132,7 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
         return exchange.response
 
     app = web.Application(client_max_size=BODY_LIMIT)
-    app.router.add_route("*", "/{path:.*}", observed)
+    app.router.add_route("*", "/{path:.*}", observed, expect_handler=_expected)
     return app
 
 
@@ -151,6 +152,17 @@ async def _survived(
             return await send_body(request, 500, b"internal error, see the server's log\n")
     cut_off(request)
     return None
+
+
+async def _expected(request: web.Request) -> None:
+    """Let a client go on that waits for it; other expectations are ignored (RFC 9110, 10.1.1).
+
+    aiohttp's own handler fails on an expectation that is not UTF-8.
+    """
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        with contextlib.suppress(ConnectionError):  # the handler will notice
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # it is not part of the response
 
 
 def _peer(request: web.Request) -> IPv4Address | None:

@@ -32,13 +32,13 @@ STOP_LIMIT: Final = 2.0
 _protocol_log = logging.getLogger(f"{__name__}.protocol")
 
 
-def _not_the_request(record: logging.LogRecord) -> bool:
-    """Drop malformed requests: aiohttp shows them as errors, and with them perhaps a token."""
+def _our_own_error(record: logging.LogRecord) -> bool:
+    """Drop what peers cause; aiohttp shows a malformed request, and with it perhaps a token."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
+    return not isinstance(error, HttpProcessingError | ConnectionError)
 
 
-_protocol_log.addFilter(_not_the_request)
+_protocol_log.addFilter(_our_own_error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,10 @@ SLOWEST: Final = 16 << 10
 DELIVERY_LIMIT: Final = 10.0
 """Seconds within which the client's TCP must acknowledge an answer."""
 
-_TCP_ALIVE: Final = frozenset({1, 8})  # TCP_ESTABLISHED, TCP_CLOSE_WAIT (linux/net/tcp_states.h)
+_TCP_CLOSE: Final = 7  # linux/net/tcp_states.h
+_TCP_INFO_SIZE: Final = 128
+_BYTES_ACKED: Final = 120
+"""Where struct tcp_info (linux/tcp.h, since 4.1) has the 64-bit tcpi_bytes_acked."""
 
 
 class Undelivered(Exception):
@@ -51,13 +54,15 @@ async def send_body(
 async def deliver(request: web.Request, body: bytes, content_type: str) -> web.Response:
     """Send a body and return only once the client's TCP has acknowledged its last byte.
 
-    Raises Undelivered when the connection ends first.
+    Raises Undelivered when the connection ends first, TimeoutError after `DELIVERY_LIMIT`.
     """
     transport = _transport(request)
     transport.set_write_buffer_limits(high=0)  # then the end of writing is the kernel's
-    async with asyncio.timeout(DELIVERY_LIMIT):
-        response = await send_body(request, 200, body, content_type)
-        await _acknowledged(transport.get_extra_info("socket"))
+    # A client that has all may close at once, and asyncio then closes our socket: keep a second.
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
+        async with asyncio.timeout(DELIVERY_LIMIT):
+            response = await send_body(request, 200, body, content_type)
+            await _acknowledged(connection)
     return response
 
 
@@ -113,13 +118,28 @@ async def _send_part(request: web.Request, handle: BinaryIO, selection: Selectio
 
 
 async def _acknowledged(connection: socket.socket) -> None:
+    """Wait for the acknowledgement of all that the kernel has taken so far."""
+    wanted = _acked(connection) + _unacked(connection)
     pause = 0.001
-    while struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]:
+    while True:
+        # Looked at first: the last acknowledgement may come just before a reset, never after.
+        reset = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+        if _acked(connection) >= wanted:
+            return
+        if reset:
+            raise Undelivered("the client reset the connection")
         await asyncio.sleep(pause)
         pause = min(2 * pause, 0.05)
-    # A reset empties the queue too, so the state is looked at afterwards.
-    if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] not in _TCP_ALIVE:
-        raise Undelivered("the client reset the connection")
+
+
+def _acked(connection: socket.socket) -> int:
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+    return int(struct.unpack_from("Q", info, _BYTES_ACKED)[0])
+
+
+def _unacked(connection: socket.socket) -> int:
+    queued = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    return int(struct.unpack("i", queued)[0])
 
 
 def _transport(request: web.Request) -> asyncio.Transport:

@@ -188,6 +188,27 @@ async def test_an_answer_that_the_client_did_not_take_is_not_burned(
     assert site.delivered == []
 
 
+@pytest.mark.parametrize("linger", [b"", struct.pack("ii", 1, 0)], ids=["close", "reset"])
+async def test_a_client_that_has_the_answer_may_hang_up_at_once(
+    server: HttpServer, site: MemorySite, linger: bytes
+):
+    tokens = [f"token{number}" for number in range(50)]
+    site.answers = {token: Answer(b"x" * 1000) for token in tokens}
+    for token in tokens:
+        peer = socket.create_connection(("127.0.0.1", server.port))
+        peer.setblocking(False)
+        if linger:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(peer, request(f"/answer/{token}"))
+        got = b""
+        while not got.endswith(b"x" * 1000):
+            got += await loop.sock_recv(peer, 4096)
+        peer.close()
+    await until(lambda: len(site.observations) == len(tokens))
+    assert site.delivered == tokens
+
+
 async def test_an_answer_is_not_opened_by_head(client: aiohttp.ClientSession, site: MemorySite):
     async with client.head("/answer/t0ken") as response:
         assert response.status == 405

@@ -1,0 +1,188 @@
+"""curl, as a client with its own opinion of HTTP, gets what it asks for."""
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pxe.catalog import Catalog
+from pxe.http import make_app
+from pxe.http_server import HttpServer, ssl_context, start_http
+from pxe.site import ReportKind
+from tests.sites import CLIENT, KERNEL, LOOPBACK, SETTINGS, MemorySite
+from tests.tools import require_tool
+
+LISTEN = dataclasses.replace(SETTINGS, address=LOOPBACK, http_port=0)
+CONTENT = bytes(range(251)) * 40_000
+
+
+@pytest.fixture
+def site() -> MemorySite:
+    return MemorySite()
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, site: MemorySite) -> Catalog:
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts/initrd.img").write_bytes(CONTENT)
+    (tmp_path / "shimx64.efi").write_bytes(b"MZ")
+    return Catalog(
+        {"shimx64.efi": tmp_path / "shimx64.efi"}, tmp_path / "artifacts", None, site, LISTEN
+    )
+
+
+@pytest.fixture
+async def server(site: MemorySite, catalog: Catalog) -> AsyncIterator[HttpServer]:
+    server = await start_http(make_app(site, catalog), LISTEN)
+    yield server
+    await server.stop()
+
+
+async def run(*argv: str | Path) -> bytes:
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out
+
+
+async def curl(server: HttpServer, path: str, *options: str | Path) -> bytes:
+    """curl's standard output; it must not follow redirects nor tidy the path."""
+    return await run(
+        require_tool("curl"),
+        "--silent",
+        "--show-error",
+        "--path-as-is",
+        "--max-time",
+        "20",
+        *options,
+        f"http://127.0.0.1:{server.port}{path}",
+    )
+
+
+async def test_a_file_arrives_byte_for_byte(server: HttpServer):
+    assert await curl(server, "/artifacts/initrd.img") == CONTENT
+
+
+async def test_head_announces_length_ranges_and_validator(server: HttpServer):
+    head = (await curl(server, "/artifacts/initrd.img", "--head")).decode()
+    assert head.startswith("HTTP/1.1 200 OK\r\n")
+    for line in (f"Content-Length: {len(CONTENT)}", "Accept-Ranges: bytes", 'ETag: "'):
+        assert f"\r\n{line}" in head
+
+
+@pytest.mark.parametrize(
+    ("wanted", "part"),
+    [("0-99", CONTENT[:100]), ("5000000-", CONTENT[5_000_000:]), ("-7", CONTENT[-7:])],
+)
+async def test_a_range_is_that_part(server: HttpServer, wanted: str, part: bytes):
+    assert await curl(server, "/artifacts/initrd.img", "--range", wanted, "--fail") == part
+
+
+async def test_an_interrupted_download_resumes(server: HttpServer, tmp_path: Path):
+    partial = tmp_path / "partial"
+    partial.write_bytes(CONTENT[:1_234_567])
+    await curl(server, "/artifacts/initrd.img", "--continue-at", "-", "--output", partial, "--fail")
+    assert partial.read_bytes() == CONTENT
+
+
+async def test_an_unchanged_file_is_not_sent_again(server: HttpServer, tmp_path: Path):
+    for _ in range(2):
+        status = await curl(
+            server,
+            "/artifacts/initrd.img",
+            "--etag-save",
+            tmp_path / "tag",
+            "--etag-compare",
+            tmp_path / "tag",
+            "--output",
+            tmp_path / "out",
+            "--write-out",
+            "%{http_code}",
+        )
+    assert status == b"304"
+
+
+async def test_the_double_slash_of_shim_is_served(server: HttpServer):
+    assert await curl(server, "//shimx64.efi", "--fail") == b"MZ"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/artifacts/../../../../../../etc/passwd",
+        "/artifacts/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/artifacts/%252e%252e/%252e%252e/%252e%252e/%252e%252e/etc/passwd",
+        "/..%5c..%5c..%5cetc%5cpasswd",
+        "/artifacts",
+    ],
+)
+async def test_no_path_leads_out(server: HttpServer, path: str):
+    assert await curl(server, path, "--write-out", "%{http_code}") == b"no such file\n404"
+
+
+async def test_one_connection_carries_many_requests(server: HttpServer):
+    base = f"http://127.0.0.1:{server.port}"
+    told = await run(
+        require_tool("curl"),
+        "--silent",
+        "--write-out",
+        "%{http_code} %{num_connects}\n",
+        *(
+            word
+            for name in ("healthz", "nothing", "artifacts/initrd.img", "shimx64.efi")
+            for word in ("--output", "/dev/null", f"{base}/{name}")
+        ),
+    )
+    assert told.decode().split("\n")[:4] == ["200 1", "404 0", "200 0", "200 0"]
+
+
+async def test_a_script_an_answer_and_a_report(server: HttpServer, site: MemorySite):
+    site.target = KERNEL
+    assert (await curl(server, f"/ipxe/{CLIENT}.ipxe", "--fail")).startswith(b"#!ipxe\n")
+    assert await curl(server, "/answer/t0ken", "--fail") == b"disk=first\n"
+    status = await curl(server, "/answer/t0ken", "--write-out", "%{http_code}", "-o", "/dev/null")
+    assert status == b"403"
+    body = json.dumps({"kind": "installed", "message": "done"})
+    status = await curl(server, "/report/t0ken", "--data", body, "--write-out", "%{http_code}")
+    assert status == b"204"
+    assert [report.kind for report in site.reports] == [ReportKind.INSTALLED]
+
+
+async def test_a_big_report_waits_for_100_continue_and_is_taken(
+    server: HttpServer, site: MemorySite, tmp_path: Path
+):
+    body = tmp_path / "body"
+    body.write_text(json.dumps({"kind": "inspection", "data": {"x": "y" * 900_000}}))
+    options = ("--header", "Expect: 100-continue", "--data-binary", f"@{body}")
+    status = await curl(server, "/report/t0ken", *options, "--write-out", "%{http_code}")
+    assert status == b"204"
+    assert len(site.reports[0].data["x"]) == 900_000
+
+
+async def test_tls_serves_the_same_with_a_certificate(
+    site: MemorySite, catalog: Catalog, tmp_path: Path
+):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    await run(
+        require_tool("openssl"),
+        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+        *("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"),
+        *("-keyout", key, "-out", certificate),
+    )
+    server = await start_http(make_app(site, catalog), LISTEN, tls=ssl_context(certificate, key))
+    try:
+        options = (require_tool("curl"), "--silent", "--fail", "--cacert", certificate)
+        base = f"https://127.0.0.1:{server.port}"
+        assert await run(*options, f"{base}/artifacts/initrd.img") == CONTENT
+        assert await run(*options, "--range", "9-", f"{base}//shimx64.efi", "--head")
+        assert await run(*options, f"{base}/answer/t0ken") == b"disk=first\n"
+        async with asyncio.timeout(5):
+            while site.delivered != ["t0ken"]:
+                await asyncio.sleep(0.01)
+    finally:
+        await server.stop()
