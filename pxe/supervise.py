@@ -140,20 +140,25 @@ def _start(plane: Plane, prepare: Callable[[], None]) -> _Running:
     theirs.close()
     with ours:
         said = _first_word(ours)
-    if said is None:
+    if not said:
         log.info("plane ready plane=%s pid=%s", plane.name, process.pid)
         return _Running(plane, process)
     _stop([_Running(plane, process)])
-    raise PlaneFailed(f"{plane.name}: {said}")
+    message, *notes = said
+    error = PlaneFailed(f"{plane.name}: {message}")
+    for note in notes:
+        error.add_note(note)
+    raise error
 
 
-def _first_word(connection: Connection) -> str | None:
+def _first_word(connection: Connection) -> Sequence[str]:
+    """Nothing from a plane that is ready, else why it is not and what to do about it."""
     if not connection.poll(START_LIMIT):
-        return f"was not ready within {START_LIMIT:.0f} seconds"
+        return (f"was not ready within {START_LIMIT:.0f} seconds",)
     try:
-        word: str | None = connection.recv()
+        word: Sequence[str] = connection.recv()
     except EOFError:
-        return "ended before it was ready"
+        return ("ended before it was ready",)
     return word
 
 
@@ -182,7 +187,7 @@ def _child(plane: Plane, prepare: Callable[[], None], said: Connection, parent: 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare()
     try:
-        plane.run(lambda: said.send(None))
+        plane.run(lambda: said.send(()))
     except (PxeError, OSError) as error:
-        said.send(str(error))
+        said.send((str(error), *getattr(error, "__notes__", ())))
         sys.exit(1)

@@ -48,12 +48,12 @@ def commands(script: str) -> list[str]:
     found = []
     inside = False
     for line in run(script, "--help").splitlines():
-        if "Commands" in line:
+        if line.startswith("Commands:"):
             inside = True
-        elif inside and line.startswith("╰"):
+        elif inside and not line.strip():
             inside = False
-        elif inside and (words := line.strip("│ ").split()) and line[2:3] != " ":
-            found.append(words[0])
+        elif inside and line[2:3] != " ":
+            found.append(line.split()[0])
     return found
 
 
@@ -68,10 +68,12 @@ def main() -> None:
     for script in scripts:
         for command in commands(script.name):
             text = run(script.name, command, "--help")
-            assert "Usage" in text, f"{script.name} {command} --help shows no usage"
+            assert "Usage" in text and "Example" in text, (
+                f"{script.name} {command} --help shows no usage and example"
+            )
             count += 1
     assert count >= 8, f"only {count} commands were found"
-    run("rackseed", "check", "--inventory", str(tree / "examples" / "rack.yaml"))
+    run("rackseed", "plan", "--armed", "--inventory", str(tree / "examples" / "rack.yaml"))
     print(f"{count} passed, 0 failed")
 
 

@@ -1,0 +1,203 @@
+"""`rackseed serve`: the boot server for one provisioning network."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address
+from pathlib import Path
+from threading import Thread
+from typing import Annotated
+
+import typer
+
+from provision.cli import report
+from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, StoreOption
+from provision.errors import BadInput
+from provision.inventory import views
+from provision.inventory.load import load
+from provision.inventory.model import Inventory
+from provision.inventory.problems import InventoryInvalid
+from provision.site import InventorySite
+from provision.store import Store
+from provision.verify import verify_programs
+from pxe.dhcp.probe import probe, refuse_other_servers
+from pxe.errors import InterfaceUnusable
+from pxe.link import link_facts, serving_link
+from pxe.programs import find_programs
+from pxe.ramdisk.build import build, find_busybox
+from pxe.ramdisk.kernel import find_kernel
+from pxe.serve import BootServer, Certificate, planes
+from pxe.supervise import supervise
+
+log = logging.getLogger(__name__)
+
+CertificateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificate", metavar="PEM", help="Serve HTTPS too, with this certificate chain."
+    ),
+]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key", metavar="PEM", help="The certificate's private key.")
+]
+
+
+def serve(
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    store: StoreOption = None,
+    tftp_workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that serve TFTP.")
+    ] = 1,
+    http_workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that serve HTTP.")
+    ] = 1,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Another boot server of ours on this segment."),
+    ] = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    https_port: Annotated[int, typer.Option(min=1, max=65535, help="Where HTTPS listens.")] = 443,
+    advertise: Annotated[
+        bool, typer.Option(help="Send IPv6 router advertisements that cut firmware's waits.")
+    ] = True,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", envvar="RACKSEED_CACHE", help="Where the ramdisk is built."),
+    ] = None,
+) -> int:
+    """Serve DHCP, TFTP and HTTP on the provisioning network, until Ctrl-C or SIGTERM.
+
+    Looks for another DHCP server first and refuses to start beside one. SIGHUP reads the
+    inventory again (hosts and roles; a change of `network` needs a new start).
+
+    Example:
+      rackseed serve -i rack.yaml
+      rackseed -v serve --tftp-workers 4 --certificate boot.pem --key boot.key
+    """
+    loaded = load(inventory)
+    url = store or loaded.store
+    settings = views.settings(loaded, server_address(loaded))
+    https = https_of(certificate, key, https_port)
+    if problems := verify_programs(loaded):
+        raise InventoryInvalid(problems)
+    ramdisk = build_ramdisk(cache or default_cache())
+    with Store(url):
+        pass  # made, or found unusable, before anything listens
+    expected = [address_of(text) for text in beside or ()]
+    serving_link(settings.interface, settings.address)
+    found = asyncio.run(probe(settings.interface, expected))
+    refuse_other_servers(found, settings.mode)
+    server = BootServer(
+        settings=settings,
+        open_site=partial(open_site, Source(inventory.resolve(), url)),
+        programs=find_programs(),
+        artifacts=loaded.artifacts,
+        ramdisk=ramdisk,
+        certificate=https,
+        advertise=advertise,
+    )
+    line = (
+        f"serving {settings.address} on {settings.interface}: "
+        f"DHCP {settings.mode.value}, TFTP, {settings.http_url}"
+    )
+    supervise(
+        planes(server, tftp_workers=tftp_workers, http_workers=http_workers),
+        on_ready=lambda: report.print_line(line),
+        prepare=partial(log_like, logging.getLogger().level),
+    )
+    return report.ExitStatus.DONE
+
+
+def server_address(inventory: Inventory) -> IPv4Address:
+    """Our own address: as the inventory says, else the one that the interface has.
+
+    Raises InterfaceUnusable when there is none in the subnet.
+    """
+    network = inventory.network
+    if network.server is not None:
+        return network.server
+    facts = link_facts(network.interface)
+    for found in facts.addresses:
+        if found.ip in network.subnet:
+            return found.ip
+    present = ", ".join(map(str, facts.addresses)) or "no IPv4 address"
+    error = InterfaceUnusable(
+        f"interface {network.interface} has {present}, expected one in {network.subnet}"
+    )
+    example = network.subnet[1]
+    error.add_note(
+        f"add one:  ip address add {example}/{network.subnet.prefixlen} dev {network.interface}"
+    )
+    raise error
+
+
+def https_of(certificate: Path | None, key: Path | None, port: int) -> Certificate | None:
+    """The options about HTTPS as one value. Raises BadInput when one of the pair is missing."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise BadInput("--certificate and --key go together, expected both or neither")
+    return Certificate(certificate.resolve(), key.resolve(), port)
+
+
+def address_of(text: str) -> IPv4Address:
+    """An address given on the command line. Raises BadInput."""
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        raise BadInput(
+            f"--beside: {text!r} is not an IPv4 address, expected one such as 10.20.0.4"
+        ) from None
+
+
+def default_cache() -> Path:
+    """Where what can be built again is kept (file-hierarchy(7); XDG base directories)."""
+    if os.geteuid() == 0:
+        return Path("/var/cache/rackseed")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rackseed"
+
+
+def build_ramdisk(cache: Path) -> Path:
+    """Build the ramdisk where it is not there yet; returns its folder."""
+    folder = cache / "ramdisk"
+    made = build(find_kernel(), find_busybox(), folder)
+    log.info("ramdisk ready kernel=%s bytes=%s", made.version, made.initrd_size)
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What each process opens for itself."""
+
+    inventory: Path
+    store: str
+
+
+@contextmanager
+def open_site(source: Source, plane: str) -> Iterator[InventorySite]:
+    """The inventory and the store for one process; SIGHUP reads the inventory again."""
+    with Store(source.store) as store:
+        site = InventorySite(load(source.inventory), store)
+
+        def reload(*_: object) -> None:
+            try:
+                site.reload(load(source.inventory))
+                log.warning("inventory read again path=%s", source.inventory)
+            except BadInput as error:
+                log.error("inventory kept as it was: %s", error)
+
+        signal.signal(signal.SIGHUP, reload)
+        if plane == "http":
+            Thread(target=site.prepare, name="prepare", daemon=True).start()
+        yield site
+
+
+def log_like(level: int) -> None:
+    """Log in a fresh process as its parent does."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -1,0 +1,173 @@
+"""The boot server: what each of its processes runs, from sockets to stop."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from pxe.advertise import Advertiser
+from pxe.catalog import Catalog, File, NotFound, Text
+from pxe.dhcp.server import DhcpServer
+from pxe.errors import InterfaceUnusable
+from pxe.http import make_app
+from pxe.http_server import ssl_context, start_http
+from pxe.link import LinkEvent, NeighbourTable, serving_link, watch
+from pxe.settings import Settings
+from pxe.site import Site
+from pxe.supervise import Plane, Ready
+from pxe.tftp.content import BytesContent, Content, FileContent, NoContent, Resolver
+from pxe.tftp.probe import probe
+from pxe.tftp.server import TftpServer
+
+log = logging.getLogger(__name__)
+
+TFTP_PORT = 69
+PROBED = "autoexec.ipxe"
+"""A name that the catalog gives to every peer: what the server asks of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Serve HTTPS too, on a port of its own."""
+
+    chain: Path
+    key: Path
+    port: int = 443
+
+
+@dataclass(frozen=True, slots=True)
+class BootServer:
+    """All that a process needs to build its part of the server; it must be picklable."""
+
+    settings: Settings
+    open_site: Callable[[str], AbstractContextManager[Site]]
+    """Opens the program behind the servers for a plane (`dhcp`, `tftp`, `http`)."""
+    programs: Mapping[str, Path]
+    artifacts: Path
+    ramdisk: Path | None = None
+    certificate: Certificate | None = None
+    advertise: bool = True
+    """Whether to send IPv6 router advertisements that offer nothing (see pxe/advertise.py)."""
+
+    def catalog(self, site: Site) -> Catalog:
+        """The tree that this server's TFTP and HTTP share."""
+        return Catalog(self.programs, self.artifacts, self.ramdisk, site, self.settings)
+
+
+def planes(server: BootServer, *, tftp_workers: int = 1, http_workers: int = 1) -> list[Plane]:
+    """The processes of a server, DHCP last: it must not promise what nobody serves yet."""
+    return [
+        *(Plane(f"http-{n}", partial(serve_http, server)) for n in range(http_workers)),
+        *(Plane(f"tftp-{n}", partial(serve_tftp, server)) for n in range(tftp_workers)),
+        Plane("dhcp", partial(serve_dhcp, server)),
+    ]
+
+
+def serve_tftp(server: BootServer, ready: Ready) -> None:
+    """One TFTP worker, until SIGTERM."""
+    with server.open_site("tftp") as site:
+        tftp = TftpServer(
+            server.settings.address,
+            TFTP_PORT,
+            None,
+            resolver(server.catalog(site)),
+            site.observe,
+        )
+        signal.signal(signal.SIGTERM, lambda *_: tftp.stop())
+        ready()
+        tftp.serve_forever()
+
+
+def resolver(catalog: Catalog) -> Resolver:
+    """The catalog in the words of the TFTP engine."""
+
+    def resolve(name: str, peer: IPv4Address) -> Content:
+        match catalog.resolve(name, peer):
+            case File() as file:
+                return FileContent(file.path)
+            case Text(body):
+                return BytesContent(body)
+            case NotFound(reason):
+                return NoContent(reason)
+
+    return resolve
+
+
+def serve_http(server: BootServer, ready: Ready) -> None:
+    """One HTTP worker, until SIGTERM."""
+    with server.open_site("http") as site:
+        asyncio.run(_serve_http(server, site, ready))
+
+
+async def _serve_http(server: BootServer, site: Site, ready: Ready) -> None:
+    stop = _sigterm()
+    async with AsyncExitStack() as stack:
+        app = make_app(site, server.catalog(site))
+        plain = await start_http(app, server.settings, reuse_port=True)
+        stack.push_async_callback(plain.stop)
+        if certificate := server.certificate:
+            secure = await start_http(
+                make_app(site, server.catalog(site)),
+                replace(server.settings, http_port=certificate.port),
+                reuse_port=True,
+                tls=ssl_context(certificate.chain, certificate.key),
+            )
+            stack.push_async_callback(secure.stop)
+        ready()
+        await stop.wait()
+
+
+def serve_dhcp(server: BootServer, ready: Ready) -> None:
+    """DHCP and router advertisements, following the interface, until SIGTERM."""
+    with server.open_site("dhcp") as site:
+        asyncio.run(_serve_dhcp(server, site, ready))
+
+
+async def _serve_dhcp(server: BootServer, site: Site, ready: Ready) -> None:
+    settings = server.settings
+    stop = _sigterm()
+    known = serving_link(settings.interface, settings.address)
+    await asyncio.to_thread(probe, settings.address, TFTP_PORT, PROBED)
+    async with AsyncExitStack() as stack:
+        neighbours = NeighbourTable()
+        stack.callback(neighbours.close)
+        dhcp = DhcpServer(settings, site, server.programs, neighbours)
+        await dhcp.start()
+        stack.push_async_callback(dhcp.stop)
+        if server.advertise:
+            advertiser = Advertiser(settings.interface)
+            await advertiser.start()
+            stack.push_async_callback(advertiser.stop)
+        following = asyncio.create_task(_follow(dhcp, settings, known.index))
+        stack.callback(following.cancel)
+        ready()
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if following.done():
+            following.result()  # a loss of netlink is an error that the supervisor mends
+
+
+async def _follow(dhcp: DhcpServer, settings: Settings, index: int) -> None:
+    """Open the ports anew when the interface has vanished and is back with our address."""
+    async for change in watch(settings.interface):
+        log.info("interface %s interface=%s", change.event.value, settings.interface)
+        if change.event not in (LinkEvent.APPEARED, LinkEvent.UP, LinkEvent.ADDRESS_GAINED):
+            continue
+        try:
+            facts = serving_link(settings.interface, settings.address)
+            if facts.index != index:
+                await dhcp.rebind()
+                index = facts.index
+        except InterfaceUnusable as error:
+            log.warning("cannot serve yet: %s", error)
+
+
+def _sigterm() -> asyncio.Event:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    return stop
