@@ -68,9 +68,8 @@ def main() -> None:
     for script in scripts:
         for command in commands(script.name):
             text = run(script.name, command, "--help")
-            assert "Usage" in text and "Example" in text, (
-                f"{script.name} {command} --help shows no usage and example"
-            )
+            for part in ("Usage", "Example"):
+                assert part in text, f"{script.name} {command} --help shows no {part}"
             count += 1
     assert count >= 8, f"only {count} commands were found"
     run("rackseed", "plan", "--armed", "--inventory", str(tree / "examples" / "rack.yaml"))
