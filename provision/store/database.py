@@ -157,6 +157,7 @@ _SQLITE_SENTENCES = {
 
 _POSTGRESQL_SENTENCES = {
     "55P03": f"was locked by another server for {LOCK_WAIT_S} seconds",
+    "40P01": "stopped this write: two servers waited for each other",
     "25006": "is not writable: the server is in recovery or read-only",
     "28P01": "refused the password",
     "28000": "refused this user",

@@ -5,7 +5,7 @@ from datetime import datetime
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, or_, select
+from sqlalchemy import Connection, Table, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from provision.store.schema import leases
@@ -34,27 +34,56 @@ def keep(
     An address that another client holds until after `now` is not taken from it. A client has one
     lease: a new address gives the old one up.
     """
-    # The order of addresses keeps two servers from waiting for each other in a ring.
-    for lease in sorted(released, key=lambda lease: lease.address):
+    for lease in sorted(released, key=_address):
         connection.execute(
             leases.delete().where(
                 leases.c.address == str(lease.address), leases.c.mac == str(lease.client)
             )
         )
-    in_order = sorted(granted, key=lambda lease: lease.address)
-    kept = {lease for lease in in_order if _keep_one(connection, lease, now)}
+    kept = {lease for part in _parts(granted) for lease in _keep_part(connection, part, now)}
     return [lease for lease in granted if lease in kept]
 
 
-def _keep_one(connection: Connection, lease: Lease, now: datetime) -> bool:
-    mac, address = str(lease.client), str(lease.address)
-    mine = leases.c.mac == mac
-    connection.execute(leases.delete().where(mine, leases.c.address != address))
+def _address(lease: Lease) -> IPv4Address:
+    return lease.address
+
+
+def _parts(granted: Sequence[Lease]) -> list[list[Lease]]:
+    """The leases cut where a client or an address comes again: a statement takes each once."""
+    parts: list[list[Lease]] = [[]]
+    seen: set[MacAddress | IPv4Address] = set()
+    for lease in granted:
+        if seen & {lease.client, lease.address}:
+            parts.append([])
+            seen.clear()
+        seen |= {lease.client, lease.address}
+        parts[-1].append(lease)
+    return parts
+
+
+def _keep_part(connection: Connection, part: Sequence[Lease], now: datetime) -> list[Lease]:
+    if not part:
+        return []
+    _give_up_others(connection, part)
     insert = _INSERT[connection.dialect.name](leases)
-    insert = insert.values(address=address, mac=mac, expires=lease.expires)
+    new = insert.excluded
+    free = or_(leases.c.mac == new.mac, leases.c.expires <= now)
     write = insert.on_conflict_do_update(
-        index_elements=[leases.c.address],
-        set_={"mac": mac, "expires": insert.excluded.expires},
-        where=or_(mine, and_(~mine, leases.c.expires <= now)),
+        index_elements=[leases.c.address], set_={"mac": new.mac, "expires": new.expires}, where=free
     )
-    return connection.execute(write.returning(leases.c.address)).one_or_none() is not None
+    # The order of addresses keeps two servers from waiting for each other in a ring.
+    rows = [
+        {"address": str(lease.address), "mac": str(lease.client), "expires": lease.expires}
+        for lease in sorted(part, key=_address)
+    ]
+    kept = set(connection.execute(write.returning(leases.c.address), rows).scalars())
+    return [lease for lease in part if str(lease.address) in kept]
+
+
+def _give_up_others(connection: Connection, part: Sequence[Lease]) -> None:
+    """A client that gets a new address gives its old one up."""
+    wanted = {str(lease.client): str(lease.address) for lease in part}
+    query = select(leases.c.mac, leases.c.address).where(leases.c.mac.in_(wanted))
+    others = [r.address for r in connection.execute(query) if wanted[r.mac] != r.address]
+    if others:
+        connection.execute(leases.delete().where(leases.c.address.in_(others)))

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select
 
+from provision.store.events import Event
 from provision.store.schema import tokens
 from pxe.addresses import MacAddress
 
@@ -41,6 +42,11 @@ class TokenRecord:
     used_at: datetime | None = None
     closed_by: str | None = None
     """The kind of report that ended the session."""
+
+
+def event_of(record: TokenRecord, at: datetime, kind: str) -> Event:
+    """The beginning of an event about the machine that holds a token."""
+    return Event(at, "site", kind, record.host, record.mac, record.address)
 
 
 def digest(token: str) -> str:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from types import MappingProxyType
 
 import pytest
 
+from provision import boots
 from provision import site as site_module
 from provision.arming import NotArmed, arm, disarm
 from provision.lifecycle import HostState
@@ -68,7 +70,7 @@ def site(tmp_path, store, clock):
 @pytest.fixture(autouse=True)
 def each_boot_is_new(monkeypatch):
     """Tests boot a host many times within the seconds that count as one boot."""
-    monkeypatch.setattr(site_module, "SAME_BOOT_S", 0)
+    monkeypatch.setattr(boots, "SAME_BOOT_S", 0)
 
 
 def boot(site, name):
@@ -234,7 +236,7 @@ def test_a_new_boot_script_withdraws_the_one_before(site, store):
 
 
 def test_a_script_fetched_twice_in_one_boot_keeps_its_urls(tmp_path, store, clock, monkeypatch):
-    monkeypatch.setattr(site_module, "SAME_BOOT_S", 60)
+    monkeypatch.setattr(boots, "SAME_BOOT_S", 60)
     site, other_process = (InventorySite(inventory(tmp_path), store, clock) for _ in range(2))
     arm(store, ["img"])
     first = boot(site, "img")
@@ -303,6 +305,29 @@ def test_a_server_killed_in_a_delivery_leaves_the_answer_to_the_next(site, store
     assert child.returncode == -signal.SIGKILL
     assert isinstance(site.answer(secret, AT["img"]), Answer)
     site.answer_delivered(secret)
+    assert store.record("img").state is S.DEPLOYING
+
+
+def test_a_delivery_that_the_store_missed_is_stored_as_soon_as_it_is_back(site, store, monkeypatch):
+    monkeypatch.setattr(site_module, "RETRY_S", 0.05)
+    arm(store, ["img"])
+    secret = answer_token(boot(site, "img"))
+    site.answer(secret, AT["img"])
+    writing, calls = store.database.writing, []
+
+    def gone_for_a_while(**how):
+        calls.append(how)
+        if len(calls) <= 3:
+            raise StoreUnusable("the store is gone")
+        return writing(**how)
+
+    monkeypatch.setattr(store.database, "writing", gone_for_a_while)
+    site.answer_delivered(secret)
+    assert store.record("img").state is S.ARMED
+    for _ in range(100):
+        if store.record("img").state is S.DEPLOYING:
+            break
+        time.sleep(0.05)
     assert store.record("img").state is S.DEPLOYING
 
 

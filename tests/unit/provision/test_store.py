@@ -287,6 +287,20 @@ def test_a_released_address_is_free_at_once(store):
     assert kept_leases(store) == [lease(OTHER_MAC, 5)]
 
 
+def test_a_client_that_comes_twice_in_one_call_keeps_its_last_address(store):
+    first, second, back = lease(MAC, 5), lease(MAC, 6), lease(OTHER_MAC, 5)
+    assert keep(store, [first, second, back]) == [first, second, back]
+    assert kept_leases(store) == [back, second]
+
+
+def test_many_leases_are_kept_in_one_call(store):
+    many = [lease(MacAddress(bytes((2, 0, 0, 0, 1, n))), n) for n in range(250)]
+    keep(store, [lease(MAC, 7)])
+    kept = keep(store, many)
+    assert len(kept) == 249
+    assert kept == [one for one in many if one != many[7]]
+
+
 def test_two_servers_never_give_one_address_to_two_clients(store_url):
     def grant(server):
         with Store(store_url) as store:
