@@ -1,0 +1,114 @@
+"""Whatever order things happen in: one arming, one installation."""
+
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from provision import boots
+from provision import site as site_module
+from provision.arming import NotArmed, arm, disarm
+from provision.lifecycle import HostState
+from provision.site import InventorySite
+from provision.store import Store
+from pxe.boot import Kernel
+from pxe.site import Answer, Report, ReportKind
+from tests.unit.provision.racks import inventory, mac_of
+
+URL = "http://10.20.0.1"
+ADDRESSES = (IPv4Address("10.20.0.11"), IPv4Address("10.20.0.12"), IPv4Address("10.20.3.9"))
+
+
+class OneHost(RuleBasedStateMachine):
+    """A host, its network, its operator and somebody who repeats every URL ever seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        rack = inventory(Path(self.folder.name))
+        self.store = Store(rack.store)
+        self.site = InventorySite(rack, self.store, lambda: datetime(2026, 5, 4, tzinfo=UTC))
+        self.answers, self.reports = ["made-up"], ["made-up"]
+        self.armings = self.bodies = 0
+
+    def teardown(self):
+        self.store.close()
+        self.folder.cleanup()
+
+    @rule(force=st.booleans())
+    def operator_arms(self, force):
+        before = self.store.record("img").state
+        try:
+            arm(self.store, ["img"], force=force)
+        except NotArmed:
+            return
+        self.armings += before is not HostState.ARMED
+
+    @rule()
+    def operator_disarms(self):
+        try:
+            disarm(self.store, ["img"])
+        except NotArmed:
+            assert self.store.record("img").state not in (HostState.ARMED, HostState.DEPLOYING)
+
+    @rule(address=st.sampled_from(ADDRESSES))
+    def host_boots(self, address):
+        target = self.site.boot_target(mac_of(1), address, URL)
+        if isinstance(target, Kernel):
+            assert address == ADDRESSES[0]
+            for word in target.arguments:
+                key, _, value = word.partition("=")
+                kept = {"rackseed.answer": self.answers, "rackseed.report": self.reports}
+                if key in kept:
+                    kept[key].append(value.rpartition("/")[2])
+
+    @rule(data=st.data(), address=st.sampled_from(ADDRESSES), delivered=st.booleans())
+    def somebody_fetches(self, data, address, delivered):
+        token = data.draw(st.sampled_from(self.answers))
+        opened = self.site.answer(token, address)
+        if isinstance(opened, Answer):
+            assert address == ADDRESSES[0]
+            assert self.store.record("img").state is HostState.ARMED
+            if delivered:
+                self.site.answer_delivered(token)
+                self.bodies += 1
+                assert self.store.record("img").state is HostState.DEPLOYING
+
+    @rule(data=st.data(), address=st.sampled_from(ADDRESSES), kind=st.sampled_from(ReportKind))
+    def somebody_reports(self, data, address, kind):
+        token = data.draw(st.sampled_from(self.reports))
+        before = self.store.record("img").state
+        refused = self.site.report(token, address, Report(kind))
+        if refused is not None:
+            assert self.store.record("img").state is before
+        if address != ADDRESSES[0]:
+            assert refused is not None
+
+    @invariant()
+    def no_installation_without_an_arming(self):
+        assert self.bodies <= self.armings
+        delivered = self.store.events("img", kinds=("answer delivered",))
+        assert len(delivered) == self.bodies
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_waiting():
+    """Each boot is a new one, and a broken delivery may be repeated at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boots, "SAME_BOOT_S", 0)
+        patch.setattr(site_module, "CLAIM_S", 0)
+        yield
+
+
+TestOneHost = OneHost.TestCase
+TestOneHost.settings = settings(
+    max_examples=25,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
