@@ -50,9 +50,9 @@ Run = Callable[[Sequence[str], Mapping[str, str]], object]
 def boot_code(line: str = LINE) -> bytes:
     """The boot sector's program, at most 440 bytes of 16-bit machine code.
 
-    The BIOS loads it at 0x7c00. It drives the serial port by its registers, because what the BIOS interrupt for it does
-    depends on where the screen goes. It cuts the power through the ACPI control register that
-    QEMU's machines have; a machine that has none there stays halted.
+    The BIOS loads it at 0x7c00. It drives the serial port by its registers, because what the
+    BIOS interrupt for it does depends on where the screen goes. It cuts the power through the
+    ACPI control register that QEMU's machines have; a machine without one stays halted.
     """
     code = bytes.fromhex(
         "fa"  # 00 cli

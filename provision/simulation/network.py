@@ -1,7 +1,6 @@
 """The segment of the rehearsal: a bridge in the server's place, one tap per machine."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -29,10 +28,9 @@ def server_address(inventory: Inventory) -> IPv4Address:
     raise NoWorld(f"{inventory.path}: no address of {network.subnet} is left for the server")
 
 
-@contextmanager
-def segment(
+def make_segment(
     interface: str, address: IPv4Address, subnet: IPv4Network, taps: Sequence[str]
-) -> Iterator[None]:
+) -> None:
     """Make the bridge, give it the server's address, and plug the taps in.
 
     Only meant for a world of our own: nothing is removed, it goes with the world.
@@ -60,4 +58,3 @@ def segment(
             netlink.link("add", ifname=tap, kind="tuntap", mode="tap")
             (port,) = netlink.link_lookup(ifname=tap)
             netlink.link("set", index=port, master=bridge, state="up")
-        yield

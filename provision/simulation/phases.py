@@ -7,9 +7,8 @@ from datetime import datetime
 from enum import Enum, IntEnum
 
 from provision.lifecycle import EventKind
-from provision.site import BOOT_TARGET
 from provision.simulation.marker import LINE
-from provision.store.events import ALARM, Event
+from provision.store.events import ALARM, BOOT_TARGET, Event
 
 
 class Phase(IntEnum):

@@ -8,17 +8,18 @@ docs/decisions/0005). Nothing needs root: an ordinary user is root inside, and o
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from provision.errors import ProgramFailed
-from provision.run import run, start
-from provision.simulation.errors import NoWorld
+from provision.run import SIGNAL_STATUS, run, start
+from provision.simulation.errors import NoWorld, SimulationError
 
 STOP_GRACE = 10.0
 """Seconds in which the rehearsal ends its machines and says so, before it is killed."""
+INTERRUPTED = SIGNAL_STATUS + signal.SIGINT
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 """Treated as Ctrl-C; the rehearsal has something to tell and to put away."""
 
@@ -30,27 +31,31 @@ def unshare_argv(unshare: Path, *, root: bool) -> list[str]:
     return [str(unshare), *user, *spaces, "--"]
 
 
-def enter(unshare: Path, argv: Sequence[str]) -> int:
+def enter(unshare: Path, argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Run a command of ours in a new world, on our own output; returns its exit status.
 
-    Raises NoWorld when the machine forbids it, and KeyboardInterrupt after the command was
-    stopped, on Ctrl-C and on every signal of ENDING.
+    `env` is added to the environment. Raises NoWorld when the machine forbids it,
+    SimulationError when somebody killed the command, and KeyboardInterrupt after it was
+    stopped on Ctrl-C or any signal of ENDING.
     """
     prefix = unshare_argv(unshare, root=os.geteuid() == 0)
     _require_world(prefix)
     outputs = [os.dup(1), os.dup(2)]
     try:
         # The command is in a process group of its own, so Ctrl-C reaches only us.
-        child = start([*prefix, *argv], prepare=lambda: _use_outputs(outputs))
+        child = start([*prefix, *argv], env=env, prepare=lambda: _use_outputs(outputs))
     finally:
         for handle in outputs:
             os.close(handle)
     with endings_interrupt():
         try:
-            return child.wait()
+            status = child.wait()
         finally:
             with deaf():
                 child.stop(STOP_GRACE)
+    if status > SIGNAL_STATUS and status != INTERRUPTED:
+        raise SimulationError(f"the rehearsal was ended by signal {status - SIGNAL_STATUS}")
+    return status
 
 
 @contextmanager

@@ -1,0 +1,139 @@
+"""Sets the stage of a rehearsal inside its own world, and clears it afterwards."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.inventory.model import Host, Inventory
+from provision.run import run
+from provision.simulation import guests, marker, network, rehearsed, tools
+from provision.simulation.accelerator import available_memory_mib, choose, guests_at_once
+from provision.simulation.errors import SimulationError
+from provision.simulation.faults import NOISE_PORT, Fault, Faults, garbage
+from provision.simulation.guests import Accelerator
+from provision.simulation.phases import Goal
+from provision.simulation.rehearsal import Plan, Rehearsal
+from provision.simulation.server import Server
+from provision.simulation.standing import standing_server
+from provision.simulation.workspace import workspace
+from provision.store import Store
+from pxe.programs import require
+from pxe.ramdisk.kernel import find_kernel
+from pxe.settings import DhcpMode
+
+log = logging.getLogger(__name__)
+
+TIMEOUTS = {Accelerator.KVM: 180.0, Accelerator.TCG: 600.0}
+"""Seconds that one machine may take by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the operator asked for."""
+
+    hosts: tuple[Host, ...]
+    goal: Goal
+    logs: Path
+    faults: tuple[Fault, ...] = ()
+    at_once: int | None = None
+    timeout: float | None = None
+
+
+def needed_tools(inventory: Inventory, hosts: Sequence[Host]) -> list[tools.Tool]:
+    """All that must be installed."""
+    marker_tools = [tools.GRUB_ON_DISK, tools.MFORMAT, tools.MMD, tools.MCOPY]
+    standing = [tools.DNSMASQ] if inventory.network.dhcp is DhcpMode.PROXY else []
+    return [tools.UNSHARE, *guests.tools_for(hosts), *marker_tools, *standing]
+
+
+@contextmanager
+def stage(inventory: Inventory, wishes: Wishes, base: Path) -> Iterator[Rehearsal]:
+    """Network, disk image, store and the running server; all is gone at the end of the `with`.
+
+    Raises MissingTool, MissingProgram, NoWorld, or ProgramFailed when the server does not start.
+    """
+    found = tools.find_all(needed_tools(inventory, wishes.hosts))
+    address = network.server_address(inventory)
+    place = inventory.network
+    accelerator = choose_accelerator(found[tools.QEMU])
+    make_logs(wishes.logs, wishes.hosts)
+    with ExitStack() as stack:
+        folder = stack.enter_context(workspace(base))
+        taps = [f"tap{number}" for number in range(len(wishes.hosts))]
+        if Fault.GARBAGE in wishes.faults:
+            taps.append(NOISE_PORT)
+        network.make_segment(place.interface, address, place.subnet, taps)
+        if place.dhcp is DhcpMode.PROXY:
+            stack.enter_context(standing_server(found[tools.DNSMASQ], inventory, folder))
+        store_url = f"sqlite:///{folder}/rehearsal.db"
+        written = write_inventory(inventory, folder, found, store_url)
+        store = stack.enter_context(Store(store_url))
+        arguments = ["-i", str(written), "--store", store_url]
+        server = stack.enter_context(Server(arguments, wishes.logs, folder))
+        if Fault.GARBAGE in wishes.faults:
+            stack.enter_context(garbage(address, place.interface, place.subnet))
+        plan = Plan(
+            hosts=wishes.hosts,
+            goal=wishes.goal,
+            accelerator=accelerator,
+            at_once=wishes.at_once or at_once(accelerator),
+            timeout=wishes.timeout or TIMEOUTS[accelerator],
+            folder=folder,
+            logs=wishes.logs,
+            tools=found,
+        )
+        yield Rehearsal(plan, server, store, Faults(wishes.faults))
+
+
+def choose_accelerator(qemu: Path) -> Accelerator:
+    """By trying it."""
+    kernel = find_kernel().image
+    chosen = choose(qemu, kernel, lambda argv, limit: run(argv, timeout=limit))
+    log.info("accelerator %s", chosen.name)
+    return chosen
+
+
+def at_once(accelerator: Accelerator) -> int:
+    """What this machine bears."""
+    cores = len(os.sched_getaffinity(0))
+    return guests_at_once(accelerator, cores, available_memory_mib())
+
+
+def make_logs(logs: Path, hosts: Sequence[Host]) -> None:
+    """Have the folder, without what an earlier rehearsal left for these names.
+
+    Raises SimulationError when it cannot be written.
+    """
+    names = ["server.log", *(f"{h.name}.{kind}" for h in hosts for kind in ("console", "qemu.log"))]
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (logs / name).unlink(missing_ok=True)
+        (logs / "server.log").touch()
+    except OSError as refused:
+        error = SimulationError(f"{logs}: cannot keep logs there: {refused.strerror}")
+        error.add_note("name another folder:  --keep DIR")
+        raise error from refused
+
+
+def write_inventory(
+    inventory: Inventory, folder: Path, found: Mapping[tools.Tool, Path], store_url: str
+) -> Path:
+    """The marker image and the inventory that installs it; returns the inventory's path."""
+    artifacts = folder / "artifacts"
+    artifacts.mkdir()
+    programs = marker.Programs(
+        shim=require(["shimx64.efi"])["shimx64.efi"],
+        grub=found[tools.GRUB_ON_DISK],
+        mformat=found[tools.MFORMAT],
+        mmd=found[tools.MMD],
+        mcopy=found[tools.MCOPY],
+    )
+    marker.build(programs, artifacts / rehearsed.IMAGE_NAME, lambda argv, env: run(argv, env=env))
+    address = network.server_address(inventory)
+    path = folder / "inventory.yaml"
+    rehearsed.write(rehearsed.document(inventory, address, artifacts, store_url), path)
+    return path
