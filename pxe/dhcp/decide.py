@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -25,6 +25,9 @@ from pxe.reservation import Lease, Reservation
 from pxe.settings import DhcpMode
 
 MOST_HOPS: Final = 16  # RFC 1542, 4.1.1
+FRESH: Final = 3 / 4
+"""A lease with this share of its time left is told again as it is, without writing it anew: a
+machine that boots asks three times in a minute, as firmware, as iPXE and as its system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Silence:
     """The client gave this lease of the pool back."""
     declined: IPv4Address | None = None
     """Another machine uses this address of the pool."""
+    left: bool = False
+    """Another server answers this client: what the store has of it may change without us."""
     alarm: bool = False
     """A person must look at this."""
     pool_is_full: bool = False
@@ -146,7 +151,7 @@ def _acknowledge(question: _Question) -> Reply | Silence:
     """
     request, server = question.request, question.server
     if request.server is not None and request.server != server.settings.address:
-        return Silence(f"it chose the server {request.server}")
+        return Silence(f"it chose the server {request.server}", left=True)
     wanted = request.requested or request.ciaddr
     if wanted == NOWHERE:
         return Silence("a REQUEST that names no address")
@@ -223,23 +228,34 @@ def _assign(question: _Question, type: MessageType, address: IPv4Address) -> Rep
     boot = _boot(question)
     if isinstance(boot, NoBoot):
         return Silence(boot.reason)
-    leased = address != NOWHERE
+    if address == NOWHERE or reservation is not None:
+        offered = granted = None
+        time = server.settings.lease_time
+    else:
+        offered, granted, time = _lease(question, type, address)
     message = reply_message(
         request, type, server,
-        address=address, reservation=reservation, boot=boot,
+        address=address, time=time, reservation=reservation, boot=boot,
     )  # fmt: skip
-    offered = granted = None
-    if leased and reservation is None:
-        if type is MessageType.OFFER:
-            offered = Lease(request.chaddr, address, question.now + OFFER_TIME)
-        else:
-            expires = question.now + server.settings.lease_time
-            granted = Lease(request.chaddr, address, expires)
     rule = f"reserved for {reservation.host}" if reservation else "discovery pool"
     return Reply(
         message, destination(request, message, question.arrival), rule, request.limit,
         boot, offered, granted,
     )  # fmt: skip
+
+
+def _lease(
+    question: _Question, type: MessageType, address: IPv4Address
+) -> tuple[Lease | None, Lease | None, timedelta]:
+    """What to hold for the client, what to store, and the time to promise."""
+    client, now, book = question.request.chaddr, question.now, question.book
+    whole = question.server.settings.lease_time
+    known = None if book is None else book.confirmed(client)
+    if known is not None and known.address == address and known.expires - now >= whole * FRESH:
+        return None, None, known.expires - now
+    if type is MessageType.OFFER:
+        return Lease(client, address, now + OFFER_TIME), None, whole
+    return None, Lease(client, address, now + whole), whole
 
 
 def _boot(question: _Question) -> Boot | NoBoot | None:

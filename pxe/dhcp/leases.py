@@ -26,15 +26,21 @@ class LeaseBook:
         self._excluded = frozenset(int(address) for address in excluded if address in pool)
         self._entries: dict[int, Lease] = {}
         self._by_client: dict[MacAddress, Lease] = {}
+        self._confirmed: dict[MacAddress, Lease] = {}
         self._blocked: dict[int, datetime] = {}
         self._full_until: datetime | None = None
         for lease in sorted(leases, key=lambda lease: lease.expires):
             if lease.address in pool:
                 self._enter(lease)
+                self.confirm(lease)
 
     def lease_of(self, client: MacAddress) -> Lease | None:
         """The client's lease or offer, expired or not, unless the address went to another."""
         return self._by_client.get(client)
+
+    def confirmed(self, client: MacAddress) -> Lease | None:
+        """The client's lease as the store has it; None when it has none or holds an offer only."""
+        return self._confirmed.get(client)
 
     def is_free_for(self, client: MacAddress, address: IPv4Address, now: datetime) -> bool:
         """Whether the client may have this address of the pool."""
@@ -96,19 +102,33 @@ class LeaseBook:
             self._enter(lease)
 
     def grant(self, lease: Lease) -> Lease | None:
-        """Note a lease; returns the client's lease of another address, which this one replaces."""
+        """Note a lease that is about to be stored.
+
+        Returns the client's lease of another address, which this one replaces.
+        """
         known = self._by_client.get(lease.client)
         self._enter(lease)
         return None if known is None or known.address == lease.address else known
+
+    def confirm(self, lease: Lease) -> None:
+        """The store has this lease."""
+        if self._by_client.get(lease.client) == lease:
+            self._confirmed[lease.client] = lease
+
+    def doubt(self, client: MacAddress) -> None:
+        """The store may have another lease of this client by now."""
+        self._confirmed.pop(client, None)
 
     def _enter(self, lease: Lease) -> None:
         number = int(lease.address)
         before = self._entries.get(number)
         if before is not None and before.client != lease.client:
             self._by_client.pop(before.client, None)
+            self._confirmed.pop(before.client, None)
         old = self._by_client.get(lease.client)
         if old is not None and old.address != lease.address:
             self._entries.pop(int(old.address), None)
+            self._confirmed.pop(lease.client, None)
         self._entries[number] = lease
         self._by_client[lease.client] = lease
 
@@ -116,6 +136,7 @@ class LeaseBook:
         """Forget an offer or lease, if it is still the client's."""
         if self._by_client.get(lease.client) == lease:
             del self._by_client[lease.client]
+            self._confirmed.pop(lease.client, None)
             del self._entries[int(lease.address)]
             self._full_until = None
 

@@ -44,18 +44,12 @@ class Server:
     """Names of the boot programs that can be loaded from us."""
     configuration: Mapping[int, bytes] = field(init=False, repr=False)
     """Options that are the same for everybody, for those who ask for them."""
-    leased: Mapping[int, bytes] = field(init=False, repr=False)
-    """The same, with what belongs to a lease."""
     identifier: bytes = field(init=False, repr=False)
-    lease_seconds: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
-        configuration = dict(_configuration(self.settings))
-        set_field(self, "configuration", configuration)
-        set_field(self, "leased", configuration | dict(_lease_times(self.settings)))
+        set_field(self, "configuration", dict(_configuration(self.settings)))
         set_field(self, "identifier", self.settings.address.packed)
-        set_field(self, "lease_seconds", _seconds(self.settings.lease_time))
 
 
 def _configuration(settings: Settings) -> Iterator[tuple[int, bytes]]:
@@ -71,9 +65,11 @@ def _configuration(settings: Settings) -> Iterator[tuple[int, bytes]]:
         yield o.TIME_SERVERS, o.addresses(*settings.time_servers)
 
 
-def _lease_times(settings: Settings) -> Iterator[tuple[int, bytes]]:
-    yield o.RENEWAL_TIME, _seconds(settings.lease_time / 2)  # RFC 2131, 4.4.5
-    yield o.REBINDING_TIME, _seconds(settings.lease_time * 7 / 8)
+def _lease_times(wanted: bytes, time: timedelta) -> Iterator[tuple[int, bytes]]:
+    if o.RENEWAL_TIME in wanted:
+        yield o.RENEWAL_TIME, _seconds(time / 2)  # RFC 2131, 4.4.5
+    if o.REBINDING_TIME in wanted:
+        yield o.REBINDING_TIME, _seconds(time * 7 / 8)
 
 
 def _seconds(time: timedelta) -> bytes:
@@ -130,23 +126,27 @@ def reply_message(
     server: Server,
     *,
     address: IPv4Address = NOWHERE,
+    time: timedelta = timedelta(),
     reservation: Reservation | None = None,
     boot: Boot | None = None,
     configure: bool = True,
 ) -> Message:
     """An OFFER or ACK.
 
-    With an address it carries a lease. Without `configure` it tells what to boot and no more.
+    With an address it carries a lease of that `time`. Without `configure` it tells what to boot
+    and no more.
     """
     settings = server.settings
     leased = address != NOWHERE
     options = {o.MESSAGE_TYPE: bytes((type,)), o.SERVER_IDENTIFIER: server.identifier}
     if leased:
-        options[o.LEASE_TIME] = server.lease_seconds
+        options[o.LEASE_TIME] = _seconds(time)
     if configure:
         wanted = request.options.get(o.PARAMETER_LIST, USUAL_REQUESTS)
-        known = server.leased if leased else server.configuration
+        known = server.configuration
         options.update({code: value for code, value in known.items() if code in wanted})
+        if leased:
+            options.update(_lease_times(wanted, time))
         if reservation is not None and reservation.host and o.HOST_NAME in wanted:
             options[o.HOST_NAME] = reservation.host.encode("ascii", "ignore")
     file = b""

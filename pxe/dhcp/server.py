@@ -188,6 +188,8 @@ class DhcpServer:
                 burst.release(silence.released)
             if silence.declined is not None:
                 self._book.quarantine(silence.declined, now + QUARANTINE_TIME)
+            if silence.left:
+                self._book.doubt(request.chaddr)
             if silence.pool_is_full:
                 self._book.note_full(now)
         subject = request.type.name if request.type else "BOOTP"
@@ -219,6 +221,9 @@ class DhcpServer:
         except Exception:
             log.exception("cannot keep leases count=%d", len(granted))
             return None
+        if self._book is not None:
+            for lease in kept:
+                self._book.confirm(lease)
         return frozenset(lease.client for lease in kept)
 
     def _answer(

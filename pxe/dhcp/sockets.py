@@ -4,6 +4,7 @@ import errno
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv4Address
 from struct import Struct
 from typing import Final
@@ -59,7 +60,7 @@ class DhcpSocket:
         with suppress(BlockingIOError):
             while len(found) < most:
                 data, (peer, peer_port) = receive(LARGEST + 1)
-                found.append((data, Arrival(self.port, IPv4Address(peer), peer_port)))
+                found.append((data, _arrival(self.port, peer, peer_port)))
         return found
 
     def send(self, data: bytes, to: Destination) -> None:
@@ -68,6 +69,12 @@ class DhcpSocket:
 
     def close(self) -> None:
         self._socket.close()
+
+
+@lru_cache(1024)
+def _arrival(port: int, peer: str, peer_port: int) -> Arrival:
+    """Nearly always from 0.0.0.0 or a relay: not worth reading the text anew."""
+    return Arrival(port, IPv4Address(peer), peer_port)
 
 
 def _unusable(interface: str, port: int, error: OSError) -> InterfaceUnusable:

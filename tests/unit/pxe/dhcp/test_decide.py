@@ -1,6 +1,7 @@
 """The answers of RFC 2131, read as its tables, and the silences that keep a segment well."""
 
 from dataclasses import replace
+from datetime import timedelta
 from ipaddress import IPv4Address
 
 import pytest
@@ -169,6 +170,41 @@ def test_a_lease_is_renewed(how: dict[str, str]):
     book = LeaseBook(POOL, [Lease(STRANGER, IPv4Address("10.20.3.2"), NOW)])
     ack = reply(pool_request(REQUEST, **how), None, book)
     assert ack.granted == Lease(STRANGER, IPv4Address("10.20.3.2"), NOW + HOUR)
+
+
+@pytest.mark.parametrize(
+    ("left", "written", "promised"),
+    [
+        (HOUR, False, 3600),
+        (HOUR * 3 / 4, False, 2700),
+        (HOUR * 3 / 4 - timedelta(seconds=1), True, 3600),
+        (timedelta(), True, 3600),
+    ],
+)
+def test_a_young_lease_is_told_again_for_the_time_it_has_left_without_a_write(
+    left: timedelta, written: bool, promised: int
+):
+    book = LeaseBook(POOL, [Lease(STRANGER, POOL.first, NOW + left)])
+    wanted = {"requested": str(POOL.first)}
+    ack = reply(pool_request(REQUEST, **wanted), None, book)
+    assert (ack.granted is not None) is written
+    assert ack.message.options[o.LEASE_TIME] == promised.to_bytes(4)
+    assert ack.message.options[o.RENEWAL_TIME] == (promised // 2).to_bytes(4)
+
+
+def test_a_lease_that_another_server_may_have_changed_is_written_anew():
+    book = LeaseBook(POOL, [Lease(STRANGER, POOL.first, NOW + HOUR)])
+    wanted = {"requested": str(POOL.first)}
+    assert silence(pool_request(REQUEST, **wanted, to=ELSEWHERE), None, book).left
+    book.doubt(STRANGER)
+    assert reply(pool_request(REQUEST, **wanted), None, book).granted is not None
+
+
+def test_an_offer_is_not_taken_for_a_lease():
+    book = LeaseBook(POOL)
+    book.offer(Lease(STRANGER, POOL.first, NOW + HOUR))
+    ack = reply(pool_request(REQUEST, requested=str(POOL.first)), None, book)
+    assert ack.granted is not None
 
 
 @pytest.mark.parametrize("wanted", ["10.20.3.2", "10.20.2.2", "192.168.1.5"])

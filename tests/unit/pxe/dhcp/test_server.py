@@ -207,6 +207,22 @@ async def test_a_burst_is_one_write(wire, client):
     assert (len(site.kept), site.writes) == (4, 1)
 
 
+async def test_a_client_that_asks_again_in_one_burst_waits_for_the_same_write(wire, client):
+    site = Memory()
+    again = ask(REQUEST, client=STRANGER, requested=str(POOL.first), broadcast=True)
+    async with serving(wire[0], site, settings(discovery=True)):
+        site.broken = True
+        client.send(again, again)
+        await asyncio.sleep(0.05)
+        site.broken = False
+        client.send(again, again)
+        assert [(await client.receive()).type for _ in range(2)] == [MessageType.ACK] * 2
+        client.send(again)
+        assert (await client.receive()).type is MessageType.ACK
+    assert site.writes == 1
+    assert [seen.outcome for seen in site.seen[-3:]] == [Outcome.SERVED] * 3
+
+
 async def test_a_lease_that_another_server_gave_away_is_refused_and_then_avoided(wire, client):
     site = Memory(stolen=frozenset({POOL.first}))
     async with serving(wire[0], site, settings(discovery=True)):
