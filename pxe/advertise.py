@@ -1,8 +1,9 @@
 """IPv6 router advertisements that offer nothing, because firmware waits for one.
 
-Old iPXE waits 13 seconds for a router before its first fetch, also when it has an IPv4 address.
-An advertisement with no prefix, no router lifetime and no flags ends that wait and configures
-nothing: no address, no default route, no DHCPv6 (RFC 4861, 4.2 and 6.2.3).
+Old iPXE waits for a router before its first fetch, also when it has an IPv4 address: 16 seconds
+were measured with Debian 12's ROM, and 0.2 with this. An advertisement with no prefix, no router
+lifetime and no flags ends the wait and configures nothing: no address, no default route, no
+DHCPv6 (RFC 4861, 4.2 and 6.2.3).
 """
 
 import asyncio
@@ -10,10 +11,11 @@ import logging
 import random
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
+from sys import byteorder
 
 from pxe.addresses import MacAddress
 from pxe.errors import InterfaceUnusable
@@ -26,8 +28,8 @@ ROUTER_ADVERTISEMENT = 134
 SOURCE_LINK_LAYER_ADDRESS = 1
 HOP_LIMIT = 255
 """Nothing else is believed: it proves that no router forwarded the packet (RFC 4861, 3.1)."""
-ALL_NODES = "ff02::1"
-ALL_ROUTERS = "ff02::2"
+ALL_NODES = IPv6Address("ff02::1")
+ALL_ROUTERS = IPv6Address("ff02::2")
 ICMP6_FILTER = 1
 """The socket option of RFC 3542, 3.2, which Python does not name."""
 
@@ -39,6 +41,8 @@ MAX_RA_DELAY_TIME = 0.5
 MAX_RTR_ADV_INTERVAL = 600.0
 """The default of RFC 4861, 6.2.1; firmware solicits, so nobody waits for the next one."""
 
+MOST_WAITING = 32
+"""How many are answered alone at a time; a flood of invented hosts gets one answer to all."""
 RETRY = 1.0
 """Seconds until we look again for a link-local address, which takes about two after `up`."""
 
@@ -71,26 +75,53 @@ def is_solicitation(data: bytes, hop_limit: int, source: IPv6Address) -> bool:
 
 @dataclass(slots=True)
 class Schedule:
-    """When the next advertisement is due (RFC 4861, 6.2.4 and 6.2.6); the clock comes in."""
+    """When which advertisement is due (RFC 4861, 6.2.4 and 6.2.6); the clock comes in.
+
+    To all nodes no more than one goes out in three seconds. Who asks in between is answered
+    alone, so that nobody waits for those three seconds when a whole rack starts.
+    """
 
     due: float
+    """When the next one to all nodes is."""
     chance: Callable[[], float] = random.random
     """A number from 0 to below 1, for the random delays that keep routers apart."""
     _last: float = float("-inf")
     _initial: int = MAX_INITIAL_RTR_ADVERTISEMENTS
+    _waiting: dict[IPv6Address, float] = field(default_factory=dict)
 
-    def solicited(self, now: float) -> None:
-        """One answer serves all who asked until it goes out."""
+    @property
+    def wake(self) -> float:
+        """When something is due."""
+        return min(self.due, *self._waiting.values()) if self._waiting else self.due
+
+    def solicited(self, now: float, source: IPv6Address) -> None:
+        """Somebody asked; an answer to all that is due soon anyway serves them too."""
+        if self.due <= now + MAX_RA_DELAY_TIME or source in self._waiting:
+            return
         delay = self.chance() * MAX_RA_DELAY_TIME
-        self.due = min(self.due, max(now, self._last + MIN_DELAY_BETWEEN_RAS) + delay)
+        soonest = self._last + MIN_DELAY_BETWEEN_RAS
+        if now >= soonest or source.is_unspecified or len(self._waiting) >= MOST_WAITING:
+            self.due = min(self.due, max(now, soonest) + delay)
+        else:
+            self._waiting[source] = now + delay
 
     def restarted(self, now: float) -> None:
         """The interface came up: advertise soon, then often for a while."""
         self._initial = MAX_INITIAL_RTR_ADVERTISEMENTS
         self.due = max(now, self._last + MIN_DELAY_BETWEEN_RAS)
 
+    def take(self, now: float) -> Sequence[IPv6Address]:
+        """Whom to advertise to now; each is told once."""
+        if now >= self.due:
+            self._waiting.clear()
+            return (ALL_NODES,)
+        ready = [host for host, due in self._waiting.items() if due <= now]
+        for host in ready:
+            del self._waiting[host]
+        return ready
+
     def sent(self, now: float) -> None:
-        """Plan the next one that nobody asked for."""
+        """All nodes were told: plan the next one that nobody asked for."""
         self._last = now
         self._initial -= 1
         interval = MAX_RTR_ADV_INTERVAL * (0.33 + 0.67 * self.chance())
@@ -99,7 +130,7 @@ class Schedule:
         self.due = now + interval
 
     def failed(self, now: float) -> None:
-        """Nothing could be sent now: look again soon."""
+        """Nothing can be sent now: look again soon."""
         self.due = now + RETRY
 
 
@@ -151,20 +182,25 @@ class Advertiser:
         while True:
             self._wake.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.0, self._schedule.due - time()))
-            if time() < self._schedule.due:
-                continue
-            if hindrance := self._send():
-                self._schedule.failed(time())
-            else:
-                self._schedule.sent(time())
-            if hindrance and hindrance != self._hindered:
-                log.warning(
-                    "no router advertisement interface=%s reason=%s", self._interface, hindrance
-                )
-            self._hindered = hindrance
+                await asyncio.wait_for(self._wake.wait(), max(0.0, self._schedule.wake - time()))
+            for target in self._schedule.take(time()):
+                self._note(self._send(target))
+                if target != ALL_NODES:
+                    continue
+                if self._hindered:
+                    self._schedule.failed(time())
+                else:
+                    self._schedule.sent(time())
 
-    def _send(self) -> str:
+    def _note(self, hindrance: str) -> None:
+        """Warn once when something begins to hinder us."""
+        if hindrance and hindrance != self._hindered:
+            log.warning(
+                "no router advertisement interface=%s reason=%r", self._interface, hindrance
+            )
+        self._hindered = hindrance
+
+    def _send(self, target: IPv6Address) -> str:
         """Send one; returns what hinders us, or nothing."""
         try:
             facts = link_facts(self._interface)
@@ -176,14 +212,14 @@ class Advertiser:
                 [encode_advertisement(facts.mac)],
                 [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source)],
                 0,
-                (ALL_NODES, 0, 0, facts.index),
+                (str(target), 0, 0, facts.index),
             )
         except InterfaceUnusable as error:
             return str(error)
         except OSError as error:
             self._close()
             return f"{error.strerror}"
-        log.debug("router advertisement interface=%s", self._interface)
+        log.debug("router advertisement interface=%s to=%s", self._interface, target)
         return ""
 
     def _opened(self, index: int) -> socket.socket:
@@ -203,13 +239,13 @@ class Advertiser:
             log.debug("solicitation lost interface=%s reason=%s", self._interface, error.strerror)
             return
         hops = [
-            int.from_bytes(value, "little")
+            int.from_bytes(value, byteorder)
             for level, kind, value in ancillary
             if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)
         ]
         source = IPv6Address(peer[0].partition("%")[0])
         if hops and is_solicitation(data, hops[0], source):
-            self._schedule.solicited(asyncio.get_running_loop().time())
+            self._schedule.solicited(asyncio.get_running_loop().time(), source)
             self._wake.set()
 
     def _close(self) -> None:
@@ -230,9 +266,10 @@ def open_socket(interface: str, index: int) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, HOP_LIMIT)
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, HOP_LIMIT)
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-        group = socket.inet_pton(socket.AF_INET6, ALL_ROUTERS) + struct.pack("=I", index)
+        group = struct.pack("=16sI", ALL_ROUTERS.packed, index)
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
     except OSError:
         made.close()

@@ -4,10 +4,12 @@ import asyncio
 import socket
 import struct
 import time
+from contextlib import suppress
+from ipaddress import IPv6Address
 
 import pytest
 
-from pxe.advertise import Advertiser
+from pxe.advertise import ALL_NODES, Advertiser
 from tests.lab import Lab, Namespace, wait_until
 
 NTF_ROUTER = 0x80
@@ -66,25 +68,45 @@ async def test_linux_accepts_an_advertisement_and_gets_no_address_and_no_route(l
             await advertiser.stop()
 
 
-async def test_solicitations_are_answered_but_no_more_than_once_in_three_seconds(
+def advertised_to(wire: socket.socket, seconds: float) -> list[tuple[float, IPv6Address]]:
+    """When and to whom advertisements came in a while."""
+    seen = []
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        wire.settimeout(left)
+        with suppress(TimeoutError):
+            frame = wire.recv(2048)
+            if frame[20] == socket.IPPROTO_ICMPV6 and frame[54] == 134:
+                seen.append((time.monotonic(), IPv6Address(frame[38:54])))
+    return seen
+
+
+async def test_solicitations_are_answered_soon_and_to_all_only_every_three_seconds(
     lab, server, client
 ):
     client.sysctl("net.ipv6.conf.default.router_solicitations", 0)
-    lab.cable(server, "wire0", client, "eth0")
+    lab.cable(server, "wire0", client, "eth0", right_mac="02:00:00:00:00:42")
     await until(lambda: listens(client))
-    with server.inside():
+    wire = client.call(socket.socket, socket.AF_PACKET, socket.SOCK_RAW)
+    with wire, server.inside():
+        wire.bind(("eth0", 0x86DD))
         advertiser = Advertiser("wire0")
         await advertiser.start()
         try:
             await until(lambda: heard(client) == 1)
-            first = time.monotonic()
-            while heard(client) == 1:
+            watching = asyncio.create_task(asyncio.to_thread(advertised_to, wire, 4.0))
+            while not watching.done():
                 client.call(solicit, client.index("eth0"))
                 await asyncio.sleep(0.01)
-            assert 2.7 < time.monotonic() - first < 4.5
-            assert heard(client) == 2
         finally:
             await advertiser.stop()
+    seen = await watching
+    to_all = [moment for moment, target in seen if target == ALL_NODES]
+    alone = [target for _, target in seen if target != ALL_NODES]
+    assert len(to_all) == 2
+    assert to_all[1] - to_all[0] > 2.9
+    assert 4 < len(alone) < 400
+    assert set(alone) == {IPv6Address("fe80::ff:fe00:42")}
 
 
 async def test_advertising_goes_on_when_the_interface_was_made_again(lab, server, client):

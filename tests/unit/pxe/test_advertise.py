@@ -1,11 +1,18 @@
 """Router advertisements that offer nothing, and when they are sent."""
 
 from ipaddress import IPv6Address
+from itertools import pairwise
 
 import pytest
 
 from pxe.addresses import MacAddress
-from pxe.advertise import Schedule, encode_advertisement, is_solicitation
+from pxe.advertise import (
+    ALL_NODES,
+    MOST_WAITING,
+    Schedule,
+    encode_advertisement,
+    is_solicitation,
+)
 
 MAC = MacAddress.parse("02:00:00:00:00:01")
 HOST = IPv6Address("fe80::42")
@@ -44,23 +51,56 @@ def test_a_solicitation_is_believed_as_the_rfc_says(data, hop_limit, source, bel
     assert is_solicitation(data, hop_limit, source) is believed
 
 
-def test_a_solicitation_is_answered_within_half_a_second():
+def test_a_solicitation_is_answered_to_all_within_half_a_second():
     schedule = Schedule(0.0, chance=lambda: 0.5)
     schedule.sent(100.0)
-    schedule.solicited(110.0)
-    assert schedule.due == 110.25
+    schedule.solicited(110.0, HOST)
+    assert schedule.wake == 110.25
+    assert schedule.take(110.2) == []
+    assert schedule.take(110.25) == (ALL_NODES,)
 
 
-def test_many_solicitations_are_answered_once_in_three_seconds():
+def test_who_asks_soon_after_an_answer_to_all_is_answered_alone():
+    schedule = Schedule(0.0, chance=lambda: 0.5)
+    schedule.sent(100.0)
+    schedule.solicited(101.0, HOST)
+    schedule.solicited(101.1, HOST)
+    assert schedule.wake == 101.25
+    assert schedule.take(101.25) == [HOST]
+    assert schedule.take(101.25) == []
+
+
+def test_who_has_no_address_waits_for_the_next_answer_to_all():
     schedule = Schedule(0.0, chance=lambda: 0.0)
-    sent = []
-    for step in range(1000):
-        now = step / 100
-        schedule.solicited(now)
-        if now >= schedule.due:
+    schedule.sent(100.0)
+    schedule.solicited(101.0, NOBODY)
+    assert schedule.wake == 103.0
+
+
+def test_an_answer_to_all_serves_those_who_wait_too():
+    schedule = Schedule(0.0, chance=lambda: 0.9)
+    schedule.sent(100.0)
+    schedule.solicited(102.9, HOST)
+    schedule.due = 103.0
+    assert schedule.take(103.0) == (ALL_NODES,)
+    schedule.sent(103.0)
+    assert schedule.take(104.0) == []
+
+
+def test_a_flood_of_invented_hosts_gets_few_answers():
+    schedule = Schedule(0.0, chance=lambda: 0.99)
+    to_all, alone = [], 0
+    for step in range(3000):
+        now = step / 300
+        schedule.solicited(now, IPv6Address((0xFE80 << 112) + step))
+        targets = schedule.take(now)
+        if ALL_NODES in targets:
             schedule.sent(now)
-            sent.append(now)
-    assert sent == [0.0, 3.0, 6.0, 9.0]
+            to_all.append(now)
+        else:
+            alone += len(targets)
+    assert all(later - earlier >= 3.0 for earlier, later in pairwise(to_all))
+    assert alone <= 10 / 0.495 * MOST_WAITING
 
 
 def test_the_first_advertisements_follow_each_other_faster():
