@@ -113,11 +113,13 @@ FETCHED: Sequence[tuple[re.Pattern[str], Phase]] = (
 )
 """What a served name tells; the first that matches counts."""
 
-SECURE_BOOT_ON = re.compile(r"secureboot: Secure boot enabled|Secure Boot mode; see man kernel_loc")
+SECURE_BOOT_ON = re.compile(r"secureboot: Secure boot enabled|locked down from EFI Secure Boot")
 SECURE_BOOT_OFF = re.compile(r"secureboot: Secure boot disabled")
 """The kernel's own words (drivers/firmware/efi/libstub and arch/x86, as Debian builds it)."""
 STOPPED = re.compile(r"rackseed: STOPPED: ([^\r\n]*)")
 """The ramdisk's last words when it cannot go on."""
+GIVEN_UP = "rackseed: given up"
+"""What our boot scripts say when kernel or ramdisk did not come (pxe/templates)."""
 
 
 def reached(progress: Progress, phase: Phase, at: datetime, reason: str = "") -> Progress:
@@ -134,7 +136,7 @@ def after_event(progress: Progress, event: Event, goal: Goal) -> Progress:
     progress = replace(progress, octets=progress.octets + _octets(event))
     if event.kind == ALARM:
         return replace(progress, alarms=(*progress.alarms, event.reason))
-    if event.kind == EventKind.FAILED.value:
+    if (event.service, event.kind) == ("site", EventKind.FAILED.value):
         return reached(progress, Phase.FAILED, event.at, event.reason or "it reported a failure")
     if event.kind == BOOT_TARGET and event.subject == "LocalDisk":
         if progress.phase >= Phase.INSTALLED:
@@ -154,6 +156,9 @@ def after_console(progress: Progress, text: str, now: datetime, goal: Goal) -> P
             progress = replace(progress, secure_boot=False)
     if stopped := STOPPED.search(text):
         why = f"the ramdisk stopped: {stopped[1]}"
+        return reached(progress, Phase.FAILED, now, why)
+    if GIVEN_UP in text and progress.phase < Phase.INSTALLED:
+        why = "the boot script gave up: the kernel or its ramdisk did not load"
         return reached(progress, Phase.FAILED, now, why)
     if goal is Goal.DISK and LINE in text and progress.phase >= Phase.INSTALLED:
         return reached(progress, Phase.ARRIVED, now)
