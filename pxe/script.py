@@ -188,5 +188,9 @@ def _arguments(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _text(text: str) -> str:
-    """Text for people: what could mean something to a loader becomes `?`, never an error."""
-    return _UNPRINTABLE.sub("?", text).rstrip().lstrip("-")[:100]
+    """Text for people: what could mean something to a loader becomes `?`, never an error.
+
+    iPXE takes a dash that begins a text for an option, and a wrong option ends its script.
+    """
+    shown = _UNPRINTABLE.sub("?", text).rstrip()[:100]
+    return shown.lstrip(" -") if shown.lstrip().startswith("-") else shown

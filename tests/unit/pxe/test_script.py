@@ -1,6 +1,7 @@
 """Boot scripts mean what the target says, in three languages, whatever the values hold."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
@@ -122,6 +123,17 @@ def test_text_for_people_never_becomes_a_command(text: str):
             if line != before
         ] or [""]
         assert not set(changed.removeprefix("echo '").removesuffix("'")) & set("$'`;&|<>\\\n\r")
+
+
+@pytest.mark.parametrize("line", ["-n", "  - item", "--", "- - x", " -", "------"])
+def test_no_text_is_an_option_to_ipxe(line: str):
+    for target in (
+        LocalDisk(line),
+        UnknownMachine((line,)),
+        dataclasses.replace(KERNEL, title=line),
+    ):
+        for written in render(Loader.IPXE, target, MACHINE, SETTINGS).splitlines():
+            assert not re.match(r"echo\s+-", written)
 
 
 def test_grub_loads_by_tftp_when_http_has_another_port_than_80():
