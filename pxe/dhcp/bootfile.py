@@ -22,6 +22,9 @@ SHIM_PROGRAM: Final = "shimx64.efi"
 GRUB_PROGRAM: Final = "grubx64.efi"
 
 
+_HINTS: Final = frozenset({o.ARCHITECTURE, o.VENDOR_CLASS, o.USER_CLASS, o.IPXE_OPTIONS})
+
+
 @dataclass(frozen=True, slots=True)
 class NoBoot:
     """Why nothing can be offered: half an offer makes some UEFI firmware hang (PXE-E18)."""
@@ -34,6 +37,8 @@ def firmware_of(request: Message) -> Firmware | None:
 
     A Raspberry Pi 5 says 0 as a BIOS does, and ignores the program that it is then offered.
     """
+    if _HINTS.isdisjoint(request.options):
+        return None
     vendor = request.vendor_class
     ipxe, able = _ipxe(request)
     if not ipxe and vendor and not vendor.startswith((PXE_CLIENT, HTTP_CLIENT)):

@@ -10,7 +10,7 @@ from pxe.boot import Firmware
 from pxe.dhcp.bootfile import NoBoot, boot_file, firmware_of
 from pxe.dhcp.leases import OFFER_TIME, LeaseBook
 from pxe.dhcp.message import BOOT_REQUEST, NOWHERE, Message
-from pxe.dhcp.options import MESSAGE_TYPE, MessageType
+from pxe.dhcp.options import MESSAGE_TYPE, MESSAGE_TYPES, MessageType
 from pxe.dhcp.reply import (
     BOOT_SERVICE_PORT,
     Arrival,
@@ -49,7 +49,7 @@ class Reply:
     @property
     def subject(self) -> str:
         """OFFER, ACK or NAK."""
-        return MessageType(self.message.options[MESSAGE_TYPE][0]).name
+        return MESSAGE_TYPES[self.message.options[MESSAGE_TYPE][0]].name
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +115,9 @@ def _unfit(request: Message, server: Server) -> str | None:
     if request.chaddr.is_multicast or not any(request.chaddr.octets):
         return f"{request.chaddr} is not the address of a machine"
     giaddr = request.giaddr
-    if giaddr != NOWHERE and (
-        giaddr not in server.settings.subnet or giaddr == server.settings.address
-    ):
+    if giaddr != NOWHERE and (not server.serves(giaddr) or giaddr == server.settings.address):
         return f"the relay {giaddr} serves another subnet than {server.settings.subnet}"
-    if request.ciaddr != NOWHERE and request.ciaddr not in server.settings.subnet:
+    if request.ciaddr != NOWHERE and not server.serves(request.ciaddr):
         # A client from elsewhere asks to keep its address; anything else would reflect packets.
         return (
             None if request.type is MessageType.REQUEST else f"{request.ciaddr} is not our subnet's"
@@ -223,7 +221,7 @@ _ANSWERS: Final[Mapping[MessageType, Callable[[_Question], Reply | Silence]]] = 
 def _assign(question: _Question, type: MessageType, address: IPv4Address) -> Reply | Silence:
     """An OFFER or ACK with everything that belongs to it."""
     request, reservation, server = question.request, question.reservation, question.server
-    if address != NOWHERE and address not in server.settings.subnet:
+    if address != NOWHERE and not server.serves(address):
         return Silence(f"{address} is not in our subnet {server.settings.subnet}")
     boot = _boot(question)
     if isinstance(boot, NoBoot):
@@ -281,7 +279,7 @@ def _tell_boot_file(question: _Question) -> Reply | Silence:
     expected = MessageType.DISCOVER if arrival.port != BOOT_SERVICE_PORT else MessageType.REQUEST
     if request.type is not expected:
         return Silence(f"{request.type.name if request.type else ''} is for the DHCP server")
-    if arrival.port == BOOT_SERVICE_PORT and arrival.peer not in question.server.settings.subnet:
+    if arrival.port == BOOT_SERVICE_PORT and not question.server.serves(arrival.peer):
         return Silence(f"{arrival.peer} on port {BOOT_SERVICE_PORT} is not in our subnet")
     type = MessageType.OFFER if expected is MessageType.DISCOVER else MessageType.ACK
     message = reply_message(request, type, question.server, boot=boot, configure=False)

@@ -23,6 +23,7 @@ class LeaseBook:
         """`excluded` are addresses of the pool's range that are never given away."""
         self._pool = pool
         self._first = int(pool.first)
+        self._last = int(pool.last)
         self._excluded = frozenset(int(address) for address in excluded if address in pool)
         self._entries: dict[int, Lease] = {}
         self._by_client: dict[MacAddress, Lease] = {}
@@ -44,12 +45,13 @@ class LeaseBook:
 
     def is_free_for(self, client: MacAddress, address: IPv4Address, now: datetime) -> bool:
         """Whether the client may have this address of the pool."""
-        if address not in self._pool:
+        number = int(address)
+        if not self._first <= number <= self._last:
             return False
-        entry = self._entries.get(int(address))
+        entry = self._entries.get(number)
         if entry is not None and entry.client != client and entry.expires > now:
             return False
-        return not self._is_barred(int(address), now)
+        return not self._is_barred(number, now)
 
     def choose(
         self, client: MacAddress, wanted: IPv4Address | None, now: datetime

@@ -68,7 +68,7 @@ class Message:
     def type(self) -> MessageType | None:
         """Option 53; None in BOOTP."""
         value = self.options.get(o.MESSAGE_TYPE)
-        return None if value is None else MessageType(value[0])
+        return None if value is None else o.MESSAGE_TYPES[value[0]]
 
     @property
     def requested(self) -> IPv4Address | None:
@@ -117,7 +117,14 @@ class Message:
         """
         if len(self.sname) > SNAME_ROOM or len(self.file) > FILE_ROOM:
             raise ValueError("sname or file is too long")
-        area = b"".join([_written(code, value) for code, value in self.options.items()])
+        area = b"".join(
+            [
+                _written(code, value)
+                if code in _NOT_PLAIN or len(value) > o.LONGEST
+                else bytes((code, len(value))) + value
+                for code, value in self.options.items()
+            ]
+        )
         sname, file = self.sname, self.file
         if HEADER.size + len(area) + 1 > limit:
             area, file, sname = self._spread(limit - HEADER.size)
@@ -176,6 +183,7 @@ def _place(code: int, value: bytes, areas: Sequence[_Area]) -> None:
 
 
 _ADDED_BY_ENCODE = frozenset({o.PAD, o.OVERLOAD, o.END})
+_NOT_PLAIN = _ADDED_BY_ENCODE | {o.BOOT_FILE_NAME}
 
 
 def _written(code: int, value: bytes) -> bytes:
@@ -208,7 +216,7 @@ def decode(data: bytes) -> Message:
     o.check_lengths(options)
     if o.OVERLOAD in options:
         sname, file = _read_overloaded(data, options)
-    if o.MESSAGE_TYPE in options and not 1 <= options[o.MESSAGE_TYPE][0] <= MessageType.INFORM:
+    if o.MESSAGE_TYPE in options and options[o.MESSAGE_TYPE][0] not in o.MESSAGE_TYPES:
         raise DecodeError(f"message type {options[o.MESSAGE_TYPE][0]} is not one of RFC 2131")
     return Message(
         op, xid, MacAddress(chaddr), hops, secs, flags,

@@ -45,11 +45,19 @@ class Server:
     configuration: Mapping[int, bytes] = field(init=False, repr=False)
     """Options that are the same for everybody, for those who ask for them."""
     identifier: bytes = field(init=False, repr=False)
+    _network: int = field(init=False, repr=False)
+    _mask: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
         set_field(self, "configuration", dict(_configuration(self.settings)))
         set_field(self, "identifier", self.settings.address.packed)
+        set_field(self, "_network", int(self.settings.subnet.network_address))
+        set_field(self, "_mask", int(self.settings.subnet.netmask))
+
+    def serves(self, address: IPv4Address) -> bool:
+        """Whether an address is of our subnet."""
+        return int(address) & self._mask == self._network
 
 
 def _configuration(settings: Settings) -> Iterator[tuple[int, bytes]]:

@@ -17,8 +17,9 @@ SO_RCVBUFFORCE: Final = 33  # socket(7): beyond net.core.rmem_max, for CAP_NET_A
 IP_PKTINFO: Final = 8  # ip(7)
 PACKET_INFO: Final = Struct("=I4s4s")
 """struct in_pktinfo: interface index, local source address, destination of what was received."""
-RECEIVE_BUFFER: Final = 4 * 1024 * 1024
-"""Octets; holds what a rack sends at once while leases are written to a slow disk."""
+RECEIVE_BUFFER: Final = 1024 * 1024
+"""Octets, about 1,500 requests: what several racks send at once while leases go to a slow disk,
+and less than what we answer before the first of them asks again."""
 
 
 class DhcpSocket:
