@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
+from pxe.errors import PxeError
 from pxe.tftp.content import BytesContent, FileContent
 from pxe.tftp.wire import Mode, data_header
 
@@ -13,6 +14,10 @@ HEADER = 4
 """Octets of opcode and block number in front of each block."""
 COUNT_MAX = 1 << 17
 """Packets prepared at once: an 8-octet blksize must not hold up all other transfers."""
+
+
+class Unreadable(PxeError):
+    """A file cannot be read any more in the middle of its transfer."""
 
 
 class Packets(Protocol):
@@ -26,7 +31,7 @@ class Packets(Protocol):
     def window(self, first: int, count: int) -> memoryview:
         """Packets `first` to `first + count - 1`, end to end; the first block has number 1.
 
-        Raises OSError when the file cannot be read any more.
+        Raises Unreadable.
         """
 
     def close(self) -> None: ...
@@ -67,9 +72,12 @@ class Streamed:
         blksize = self.stride - HEADER
         start = (first - 1) * blksize
         wanted = min(count * blksize, self.size - start)
-        data = os.pread(self._fd, wanted, start)
+        try:
+            data = os.pread(self._fd, wanted, start)
+        except OSError as error:
+            raise Unreadable(f"the file cannot be read: {error.strerror}") from error
         if len(data) != wanted:
-            raise OSError("the file became shorter while it was sent")
+            raise Unreadable("the file became shorter while it was sent")
         return memoryview(_interleave(data, blksize, first))[: count * self.stride]
 
     def close(self) -> None:

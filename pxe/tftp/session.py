@@ -12,9 +12,8 @@ from pxe.tftp.packets import Packets, Prepared
 from pxe.tftp.transfer import Send, Transfer
 from pxe.tftp.wire import ErrorCode, ReadRequest, encode_acknowledgment, encode_error
 
-IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_MTU = 10, 0, 14
 UDP_SEGMENT = 103
-"""linux/in.h and linux/udp.h; Python 3.11 has no names for them."""
+"""linux/udp.h; Python 3.11 has no name for it."""
 SEGMENTS_MAX = 64
 """UDP_MAX_SEGMENTS in Linux before 6.9."""
 DATAGRAM_MAX = 65507
@@ -27,30 +26,6 @@ NO_OFFLOAD = (errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP)
 def acknowledgments() -> Sequence[bytes]:
     """The ACK of each block number: 3 MB, in exchange for not parsing one for each block."""
     return [encode_acknowledgment(number) for number in range(1 << 16)]
-
-
-def transfer_socket(local: str, interface: str | None, peer: tuple[str, int]) -> socket.socket:
-    """A socket that exchanges datagrams with `peer` only.
-
-    Raises OSError, also when there is no way to the peer.
-    """
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
-        if interface is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-        # A client beyond a narrow link gets fragments instead of nothing.
-        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
-        sock.bind((local, 0))
-        sock.connect(peer)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def path_mtu(sock: socket.socket) -> int:
-    """Octets of the largest packet that the kernel knows to reach the peer whole."""
-    return sock.getsockopt(socket.IPPROTO_IP, IP_MTU)
 
 
 class Session:
@@ -121,7 +96,10 @@ class Session:
         return min(max(self.transfer.acked, 0) * self.parameters.blksize, self.packets.size)
 
     def advance(self, now: float) -> bool:
-        """Everything sent has arrived: send the next window; False when there is none."""
+        """Everything sent has arrived: send the next window; False when there is none.
+
+        Raises Unreadable.
+        """
         transfer = self.transfer
         first = transfer.sent
         count = transfer.advance(now)
@@ -141,7 +119,7 @@ class Session:
         return True
 
     def transmit(self, send: Send) -> None:
-        """Send what the transfer decided; raises OSError when the file cannot be read."""
+        """Send what the transfer decided. Raises Unreadable."""
         transfer = self.transfer
         in_step = transfer.copies == 1 and transfer.sent == transfer.high
         self.awaited = self._acknowledgments[transfer.sent & 0xFFFF] if in_step else None

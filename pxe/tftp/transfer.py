@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 RTO_FIRST = 1.0
 """Seconds before the first retransmission while nothing is measured (RFC 6298, 2.1)."""
-RTO_MIN, RTO_MAX = 0.25, 5.0
+RTO_MIN, RTO_MAX = 0.2, 5.0
 GRANULARITY = 0.1
 """Seconds that a client may be later than ever before (G in RFC 6298, 2.3)."""
 RETRIES = 8

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pxe.tftp.content import BytesContent, FileContent
-from pxe.tftp.packets import PacketCache, Prepared, Streamed, open_content
+from pxe.tftp.packets import PacketCache, Prepared, Streamed, Unreadable, open_content
 from pxe.tftp.wire import Mode
 
 
@@ -95,7 +95,7 @@ def test_a_file_that_shrinks_while_streamed_is_an_error(tmp_path: Path) -> None:
     opened = open_content(content, Mode.OCTET, 1)
     packets = PacketCache(10, 10).packets(opened, 512)
     os.truncate(content.path, 10)
-    with pytest.raises(OSError, match="shorter"):
+    with pytest.raises(Unreadable, match="shorter"):
         packets.window(1, 2)
     packets.close()
 
