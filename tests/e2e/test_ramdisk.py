@@ -5,93 +5,25 @@ One guest at a time, started with -kernel, on QEMU's user-mode network; the serv
 
 import gzip
 import hashlib
-import json
 import random
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pxe.errors import MissingProgram
 from pxe.ramdisk.build import Ramdisk, build, find_busybox
 from pxe.ramdisk.kernel import find_kernel
+from tests.rack_server import Server
 from tests.tools import missing, require_tool
 
 MAC = "52:54:00:aa:00:09"
-HOST = "10.0.2.2"
-"""This machine, as a guest on QEMU's user-mode network sees it."""
 MIB = 2**20
-
-
-@dataclass
-class Server:
-    """What the guest talks to: answers and images to fetch, reports it has sent."""
-
-    files: dict[str, bytes] = field(default_factory=dict)
-    reports: list[dict[str, Any]] = field(default_factory=list)
-    fetched: list[str] = field(default_factory=list)
-    cut_after: dict[str, list[int]] = field(default_factory=dict)
-    """Path to byte counts: each serves once, then breaks the connection off."""
-    port: int = 0
-    _http: ThreadingHTTPServer | None = None
-
-    def start(self) -> None:
-        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), partial(_Handler, self))
-        self.port = self._http.server_address[1]
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        if self._http is not None:
-            self._http.shutdown()
-            self._http.server_close()
-
-    def url(self, path: str) -> str:
-        return f"http://{HOST}:{self.port}{path}"
-
-    def kinds(self) -> list[str]:
-        return [report["kind"] for report in self.reports]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def __init__(self, server: Server, *args: Any) -> None:
-        self.rack = server
-        super().__init__(*args)
-
-    def do_GET(self) -> None:
-        self.rack.fetched.append(self.path)
-        body = self.rack.files.get(self.path)
-        if body is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if cuts := self.rack.cut_after.get(self.path):
-            self.wfile.write(body[: cuts.pop(0)])
-            self.close_connection = True
-        else:
-            self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert self.headers["Content-Type"] == "application/json"
-        self.rack.reports.append(json.loads(body))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 @dataclass

@@ -44,13 +44,14 @@ finish() {
     stop "waiting, as rackseed.after=$1 says"
 }
 
-# Load the driver of every device that has none; new buses bring new devices, so call it again.
+# Load the drivers of devices not seen before; new buses bring new devices, so call it again.
 coldplug() {
+    [ -e /run/seen ] || echo - >/run/seen
+    find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u >/run/aliases
     # Device names never have white space; one modprobe takes them all.
     # shellcheck disable=SC2046
-    modprobe -a -b -q $(find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u) \
-        2>/dev/null
-    modprobe -a -q sd_mod sr_mod efivarfs 2>/dev/null
+    modprobe -a -b -q $(grep -vxFf /run/seen /run/aliases) 2>/dev/null
+    mv /run/aliases /run/seen
 }
 
 # Wait until no disk has appeared for three seconds: controllers look for theirs in the background.

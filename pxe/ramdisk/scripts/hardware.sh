@@ -151,18 +151,16 @@ disks() {
     done
 }
 
-# Ports without a cable say so only while they are up, and a while after.
+# A port tells of its cable only while it is up, and a while after: call this early.
 raise_links() {
     set +f
     for net in /sys/class/net/*; do
         [ -e "$net/device" ] && ip link set "${net##*/}" up
     done
     set -f
-    sleep 2
 }
 
 nics() {
-    raise_links
     comma=
     set +f
     for net in /sys/class/net/*; do

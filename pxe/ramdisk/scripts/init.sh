@@ -72,6 +72,7 @@ find_address() {
 }
 
 inspect() {
+    raise_links
     settle
     inspection >/run/inspection.json
     say "inspected bytes=$(wc -c </run/inspection.json)"
@@ -98,6 +99,9 @@ case "$ACTION" in
 inspect | image) ;;
 *) stop "rackseed.action is '$ACTION', expected inspect or image" ;;
 esac
+# A SCSI controller's driver is loaded when its disks are there, not while it still looks for them.
+modprobe -q scsi_mod scan=sync 2>/dev/null
+echo sync 2>/dev/null >/sys/module/scsi_mod/parameters/scan
 coldplug
 find_interface
 find_address
