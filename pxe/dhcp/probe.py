@@ -1,7 +1,6 @@
 """Look for other DHCP servers on the segment, because two that give addresses break both."""
 
 import asyncio
-import ctypes
 import logging
 import secrets
 import socket
@@ -13,6 +12,7 @@ from ipaddress import IPv4Address
 
 from pxe.addresses import MacAddress
 from pxe.dhcp import options
+from pxe.dhcp.filter import REPLIES, attach
 from pxe.dhcp.message import BOOT_REPLY, BOOT_REQUEST, BROADCAST, NOWHERE, Message, decode
 from pxe.dhcp.options import MessageType
 from pxe.errors import DecodeError, InterfaceUnusable, ServerConflict
@@ -26,7 +26,6 @@ CLIENT_PORT = 68
 ETH_P_IP = 0x0800
 ETH_P_ALL = 3
 """Also frames that leave: the answers of a server on this very machine."""
-SO_ATTACH_FILTER = 26
 EVERYWHERE = b"\xff" * 6
 LONGEST_FRAME = 2048
 
@@ -39,21 +38,6 @@ PXE_OPTIONS = {
     ),
 }
 """A PXE client's, so that proxy servers show themselves too."""
-
-ONLY_REPLIES = struct.pack(
-    "=" + "HBBI" * 10,
-    *(0x28, 0, 0, 12),  # ldh  [12]            EtherType
-    *(0x15, 0, 7, ETH_P_IP),  # jeq  or drop
-    *(0x30, 0, 0, 23),  # ldb  [23]            IP protocol
-    *(0x15, 0, 5, socket.IPPROTO_UDP),
-    *(0x28, 0, 0, 20),  # ldh  [20]            fragment offset
-    *(0x45, 3, 0, 0x1FFF),  # jset to drop
-    *(0xB1, 0, 0, 14),  # ldxb 4*([14]&0xf)    length of the IP header
-    *(0x48, 0, 0, 16),  # ldh  [x + 16]        UDP destination port
-    *(0x15, 1, 0, CLIENT_PORT),  # jeq to accept
-    *(0x06, 0, 0, 0),  # drop
-) + struct.pack("=HBBI", 0x06, 0, 0, 0xFFFF)  # accept
-"""A classic BPF program: on a busy interface Python should see nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +228,7 @@ def _wire(interface: str) -> socket.socket:
     """A packet socket that receives only what is for DHCP clients."""
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     wire.setblocking(False)
-    program = ctypes.create_string_buffer(ONLY_REPLIES)
-    size = len(ONLY_REPLIES) // 8
-    wire.setsockopt(
-        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", size, ctypes.addressof(program))
-    )
+    attach(wire, REPLIES)
     wire.bind((interface, ETH_P_ALL))
     return wire
 
