@@ -152,7 +152,7 @@ def _firmware(folder: Path, programs: Iterable[bytes]) -> Iterator[tuple[str, by
 def _key(tree: KernelTree, busybox: Path, names: Iterable[str]) -> str:
     """Changes whenever the result may: file stamps for the big inputs, content for our own."""
     digest = hashlib.sha256(f"{FORMAT} {tree.version}".encode())
-    stamped = [tree.image, busybox, tree.firmware]
+    stamped = [tree.image, busybox, *sorted(tree.firmware.rglob("*"))]
     stamped += [tree.modules / tree.index.files[name] for name in names]
     for path in stamped:
         stamp = path.stat() if path.exists() else None

@@ -118,6 +118,13 @@ def test_firmware_that_a_module_names_is_taken_where_it_is_installed(root: Path)
     assert b"blob of igb" in archive
 
 
+def test_firmware_that_was_installed_later_is_taken(root: Path) -> None:
+    build(find_kernel(root), root / "busybox", root / "out")
+    (root / "lib/firmware/fw").mkdir(parents=True)
+    (root / "lib/firmware/fw/igb.bin").write_bytes(b"blob of igb")
+    assert build(find_kernel(root), root / "busybox", root / "out").firmware == ("fw/igb.bin",)
+
+
 def test_two_builds_are_the_same_bytes(root: Path) -> None:
     first = made(root)
     for path in (root / "out").iterdir():
