@@ -3,6 +3,7 @@
 import os
 import stat
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from pxe.tftp.wire import Mode, data_header
 
 HEADER = 4
 """Octets of opcode and block number in front of each block."""
+OBJECT = 192
+"""Octets that Python takes to hold one packet."""
 COUNT_MAX = 1 << 17
 """Packets prepared at once: an 8-octet blksize must not hold up all other transfers."""
 
@@ -40,18 +43,33 @@ class Packets(Protocol):
 class Prepared:
     """All packets of a file in one buffer, headers in place."""
 
-    __slots__ = ("size", "stride", "users", "view")
+    __slots__ = ("_singles", "size", "stride", "users", "view")
 
     def __init__(self, data: bytes, blksize: int) -> None:
         self.size = len(data)
         self.stride = blksize + HEADER
         self.users = 0
         self.view = memoryview(_interleave(data, blksize, 1))
+        self._singles: list[memoryview] = []
+
+    @property
+    def memory(self) -> int:
+        """Octets, with `singles`."""
+        return len(self.view) + (self.size // (self.stride - HEADER) + 1) * OBJECT
 
     def window(self, first: int, count: int) -> memoryview:
         stride = self.stride
         start = (first - 1) * stride
         return self.view[start : start + count * stride]
+
+    @property
+    def singles(self) -> Sequence[memoryview]:
+        """Each packet by itself, from block 1 on at index 0: for windows of one block."""
+        if not self._singles:
+            stride = self.stride
+            ends = range(0, len(self.view), stride)
+            self._singles = [self.view[start : start + stride] for start in ends]
+        return self._singles
 
     def close(self) -> None:
         self.users -= 1
@@ -159,7 +177,7 @@ class PacketCache:
                 fd, content.fd = content.fd, -1
                 return Streamed(fd, content.size, blksize)
             self._kept[key] = kept
-            self.total += len(kept.view)
+            self.total += kept.memory
         content.close()
         self._kept.move_to_end(key)
         kept.users += 1
@@ -167,7 +185,7 @@ class PacketCache:
 
     def _prepare(self, content: OpenContent, blksize: int) -> Prepared | None:
         count = content.size // blksize + 1
-        needed = content.size + count * HEADER
+        needed = content.size + count * (HEADER + OBJECT)
         if content.size > self._file_max or count > COUNT_MAX or not self._make_room(needed):
             return None
         return Prepared(_read(content.fd, content.size), blksize)
@@ -179,7 +197,7 @@ class PacketCache:
                 break
             if not kept.users:
                 del self._kept[key]
-                self.total -= len(kept.view)
+                self.total -= kept.memory
         return self.total + needed <= self._total_max
 
 

@@ -32,7 +32,7 @@ class Session:
     """Sends what its transfer decides; the server calls it for each event."""
 
     __slots__ = (
-        "_acknowledgments", "_burst", "_oack", "_send", "_sock", "_stride", "_view", "awaited",
+        "_acknowledgments", "_burst", "_oack", "_ready", "_send", "_sock", "awaited",
         "closed", "fd", "packets", "parameters", "peer", "receive", "request", "serial",
         "started", "transfer",
     )  # fmt: skip
@@ -70,11 +70,10 @@ class Session:
         self._acknowledgments = acknowledgments()
         self.awaited: bytes | None = None
         """The ACK after which `advance` may be called."""
-        self._stride = packets.stride
         self._burst = packets.stride * self._segments()
-        self._view: memoryview | None = None
-        if isinstance(packets, Prepared) and self._burst >= packets.stride * parameters.windowsize:
-            self._view = packets.view  # a window is one slice and one send
+        self._ready: Sequence[memoryview] | None = None
+        if isinstance(packets, Prepared) and parameters.windowsize == 1:
+            self._ready = packets.singles
 
     def _segments(self) -> int:
         """How many packets one send may carry (generic segmentation offload)."""
@@ -106,14 +105,12 @@ class Session:
         if not count:
             return False
         self.awaited = self._acknowledgments[(first + count) & 0xFFFF]
-        view = self._view
-        if view is None:
-            self._send_window(self.packets.window(first + 1, count))
-            return True
-        stride = self._stride
-        start = first * stride
+        ready = self._ready
         try:
-            self._send(view[start : start + count * stride])
+            if ready is not None:
+                self._send(ready[first])
+            else:
+                self._send_window(self.packets.window(first + 1, count))
         except OSError:
             self._send_window(self.packets.window(first + 1, count))
         return True
@@ -150,7 +147,6 @@ class Session:
 
     def _leave_offload(self) -> None:
         self._burst = self.packets.stride
-        self._view = None
         self._sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 0)
 
     def close(self) -> None:
