@@ -1,11 +1,14 @@
 """Four-way DHCP exchanges a second: rackseed beside dnsmasq and Kea, in one run.
 
-usage: python benchmarks/dhcp.py [--rates N,N...] [--seconds N] [--servers NAME,NAME...]
+usage: python benchmarks/dhcp.py [--rates N,N...] [--seconds N] [--rounds N] [--servers NAME,...]
 
 perfdhcp plays 1,000 machines without reservations over a cable between two namespaces; each
 server gives them addresses from a pool and keeps the leases as it does by default: rackseed in
 its SQLite store, synced to disk before each answer, Kea and dnsmasq in files that they do not
-sync. Printed: the asked and the achieved rate and what was lost, and the best rate without loss.
+sync. Asked again early in a lease, rackseed tells it again without a write, as ISC's server does.
+
+Of several rounds, taken in turn, the best of each server and rate counts. Printed: the asked and
+the achieved rate, what was lost, and the best rate without loss.
 Needs root, perfdhcp (package kea-admin), kea-dhcp4 and dnsmasq.
 """
 
@@ -147,21 +150,23 @@ def measure(place: Namespace, process: Process, server: str, rate: int, seconds:
     )  # fmt: skip
 
 
-def run(servers: Sequence[str], rates: Sequence[int], seconds: int) -> list[Measured]:
+def run(servers: Sequence[str], rates: Sequence[int], seconds: int, rounds: int) -> list[Measured]:
     """Every server at every rate, each time started anew with an empty lease store."""
-    results = []
-    for server in servers:
-        for rate in rates:
+    results: dict[tuple[str, int], Measured] = {}
+    for rate in rates:
+        for server in list(servers) * rounds:
             with Lab() as lab:
                 here, there = lab.namespace("server"), lab.namespace("client")
                 lab.cable(here, "serve0", there, "eth0")
                 here.address("serve0", f"{SERVER}/{PREFIX}")
                 there.address("eth0", f"{CLIENT}/{PREFIX}")
                 process = STARTS[server](here)
-                results.append(measure(there, process, server, rate, seconds))
+                found = measure(there, process, server, rate, seconds)
                 process.stop()
-                print(results[-1], file=sys.stderr)
-    return results
+            print(found, file=sys.stderr)
+            before = results.get((server, rate), found)
+            results[server, rate] = min(before, found, key=lambda measured: measured.lost)
+    return [results[server, rate] for server in servers for rate in rates]
 
 
 def best(results: Sequence[Measured], server: str) -> float:
@@ -243,6 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rates", default="400,1000,2000,2500,3000,4000,5000")
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--servers", default=",".join(STARTS))
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -250,7 +256,8 @@ def main() -> None:
         serve(options.serve)
         return
     rates = [int(rate) for rate in options.rates.split(",")]
-    report(run(options.servers.split(","), rates, options.seconds), Console())
+    results = run(options.servers.split(","), rates, options.seconds, options.rounds)
+    report(results, Console())
 
 
 if __name__ == "__main__":
