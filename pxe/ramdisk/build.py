@@ -4,15 +4,14 @@ import hashlib
 import json
 import os
 import re
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pxe.errors import MissingProgram
-from pxe.ramdisk import compression, cpio, modules
+from pxe.ramdisk import compression, cpio, elf, modules
 from pxe.ramdisk.cpio import Entry
 from pxe.ramdisk.kernel import KernelTree, readable
 
@@ -22,10 +21,10 @@ FORMAT = 1
 BUSYBOX = (Path("/bin/busybox"), Path("/usr/sbin/busybox"), Path("/sbin/busybox"))
 """Where busybox-static (Debian, Ubuntu) and busybox (Fedora, EL) put it."""
 
+ZSTD = Path("/usr/bin/zstd")
+"""Taken along with its libraries, if installed, for images compressed with it."""
+
 _KERNEL, _INITRD, _MADE_OF = "vmlinuz", "initrd.img", "ramdisk.json"
-_ELF_MAGIC = b"\x7fELF\x02\x01"
-_ELF_INTERPRETER = 3
-"""PT_INTERP of the ELF specification: the program asks for a dynamic loader."""
 _FIRMWARE_NAME = re.compile(rb"\0firmware=([^\0]+)")
 _SCRIPTS = ("common.sh", "hardware.sh", "image.sh", "lease.sh")
 _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "etc", "sbin", "mnt")
@@ -60,7 +59,7 @@ def find_busybox(candidates: Iterable[Path] = BUSYBOX) -> Path:
     """
     found = [path for path in candidates if path.is_file()]
     for path in found:
-        if is_static(path.read_bytes()):
+        if elf.is_static(path.read_bytes()):
             return path
     what = f"{found[0]} is linked dynamically" if found else "no busybox"
     error = MissingProgram(f"{what}: the ramdisk needs a statically linked one")
@@ -68,30 +67,22 @@ def find_busybox(candidates: Iterable[Path] = BUSYBOX) -> Path:
     raise error
 
 
-def is_static(program: bytes) -> bool:
-    """Whether an ELF program (64 bits, little-endian) runs without a dynamic loader."""
-    if not program.startswith(_ELF_MAGIC):
-        return False
-    (table,) = struct.unpack_from("<Q", program, 32)
-    size, count = struct.unpack_from("<HH", program, 54)
-    return all(
-        struct.unpack_from("<I", program, table + n * size)[0] != _ELF_INTERPRETER
-        for n in range(count)
-    )
-
-
-def build(tree: KernelTree, busybox: Path, output: Path) -> Ramdisk:
+def build(tree: KernelTree, busybox: Path, output: Path, *, zstd: Path | None = ZSTD) -> Ramdisk:
     """Write `vmlinuz` and `initrd.img` into `output`, unless they are there from the same inputs.
+
+    Without `zstd`, or where it is not installed, images compressed with it cannot be written.
 
     Raises MissingProgram when an input may not be read.
     """
     names = modules.closure(tree.index, (*modules.REQUIRED, *modules.WANTED))
-    key = _key(tree, busybox, names)
+    unpacker = elf.with_libraries(zstd) if zstd is not None and zstd.is_file() else {}
+    key = _key(tree, busybox, names, unpacker)
     if (made := _made_before(output, key)) is not None:
         return made
     loaded = {name: compression.read(tree.modules / tree.index.files[name]) for name in names}
     firmware = dict(_firmware(tree.firmware, loaded.values()))
-    whole = cpio.archive(_entries(tree, busybox, loaded, firmware))
+    programs = {"bin/busybox": readable(busybox)} | dict(unpacker)
+    whole = cpio.archive(_entries(tree, programs, loaded, firmware))
     packed, method = compression.compress(whole, tree.config)
     kernel = readable(tree.image)
     output.mkdir(parents=True, exist_ok=True)
@@ -116,12 +107,16 @@ def build(tree: KernelTree, busybox: Path, output: Path) -> Ramdisk:
 
 
 def _entries(
-    tree: KernelTree, busybox: Path, loaded: dict[str, bytes], firmware: dict[str, bytes]
+    tree: KernelTree,
+    programs: Mapping[str, bytes],
+    loaded: Mapping[str, bytes],
+    firmware: Mapping[str, bytes],
 ) -> Iterator[Entry]:
     scripts = files("pxe.ramdisk") / "scripts"
     yield from (cpio.folder(name) for name in _FOLDERS)
     yield cpio.character_device("dev/console", 5, 1)
-    yield cpio.file("bin/busybox", readable(busybox), executable=True)
+    for name, data in programs.items():
+        yield cpio.file(name, data, executable=True)
     yield cpio.link("bin/sh", "busybox")
     yield cpio.link("sbin/modprobe", "../bin/busybox")
     yield cpio.file("init", (scripts / "init.sh").read_bytes(), executable=True)
@@ -149,7 +144,9 @@ def _firmware(folder: Path, programs: Iterable[bytes]) -> Iterator[tuple[str, by
                 break
 
 
-def _key(tree: KernelTree, busybox: Path, names: Iterable[str]) -> str:
+def _key(
+    tree: KernelTree, busybox: Path, names: Iterable[str], unpacker: Mapping[str, bytes]
+) -> str:
     """Changes whenever the result may: file stamps for the big inputs, content for our own."""
     digest = hashlib.sha256(f"{FORMAT} {tree.version}".encode())
     stamped = [tree.image, busybox, *sorted(tree.firmware.rglob("*"))]
@@ -157,6 +154,8 @@ def _key(tree: KernelTree, busybox: Path, names: Iterable[str]) -> str:
     for path in stamped:
         stamp = path.stat() if path.exists() else None
         digest.update(f"{path} {stamp and (stamp.st_size, stamp.st_mtime_ns)}\n".encode())
+    for name, data in unpacker.items():
+        digest.update(f"{name} {len(data)} ".encode() + hashlib.sha256(data).digest())
     for name in ("init.sh", *_SCRIPTS):
         digest.update((files("pxe.ramdisk") / "scripts" / name).read_bytes())
     return digest.hexdigest()

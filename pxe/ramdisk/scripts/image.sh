@@ -41,6 +41,7 @@ decompressed() {
     case "$1" in
     gzip) gunzip -c ;;
     xz) unxz -c ;;
+    zstd) /usr/bin/zstd -dcq ;;
     *) cat ;;
     esac
 }
@@ -109,6 +110,7 @@ image() {
     [ "${#expected}" = 64 ] || { fail "the answer has no sha256"; return; }
     case "$COMPRESSION" in
     "" | none | gzip | xz) ;;
+    zstd) [ -x /usr/bin/zstd ] || { fail "the ramdisk was built without zstd"; return; } ;;
     *) fail "images compressed with $COMPRESSION cannot be written"; return ;;
     esac
 

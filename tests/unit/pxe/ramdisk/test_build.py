@@ -9,7 +9,8 @@ import pytest
 
 from pxe.errors import MissingProgram
 from pxe.ramdisk import compression, modules
-from pxe.ramdisk.build import build, find_busybox, is_static
+from pxe.ramdisk.build import build, find_busybox
+from pxe.ramdisk.elf import is_static
 from pxe.ramdisk.kernel import KernelTree, find_kernel
 
 
@@ -45,7 +46,7 @@ def install(root: Path, version: str, without: str = "", suffix: str = ".ko") ->
 
 
 def made(root: Path) -> tuple[bytes, bytes]:
-    ramdisk = build(find_kernel(root), root / "busybox", root / "out")
+    ramdisk = build(find_kernel(root), root / "busybox", root / "out", zstd=None)
     return ramdisk.kernel.read_bytes(), ramdisk.initrd.read_bytes()
 
 
@@ -111,7 +112,7 @@ def test_a_module_compressed_with_zstd_is_read(tmp_path: Path) -> None:
 def test_firmware_that_a_module_names_is_taken_where_it_is_installed(root: Path) -> None:
     (root / "lib/firmware/fw").mkdir(parents=True)
     (root / "lib/firmware/fw/igb.bin.xz").write_bytes(lzma.compress(b"blob of igb"))
-    ramdisk = build(find_kernel(root), root / "busybox", root / "out")
+    ramdisk = build(find_kernel(root), root / "busybox", root / "out", zstd=None)
     assert ramdisk.firmware == ("fw/igb.bin",)
     archive = gzip.decompress(ramdisk.initrd.read_bytes())
     assert b"lib/firmware/fw/igb.bin\0" in archive
@@ -119,10 +120,12 @@ def test_firmware_that_a_module_names_is_taken_where_it_is_installed(root: Path)
 
 
 def test_firmware_that_was_installed_later_is_taken(root: Path) -> None:
-    build(find_kernel(root), root / "busybox", root / "out")
+    build(find_kernel(root), root / "busybox", root / "out", zstd=None)
     (root / "lib/firmware/fw").mkdir(parents=True)
     (root / "lib/firmware/fw/igb.bin").write_bytes(b"blob of igb")
-    assert build(find_kernel(root), root / "busybox", root / "out").firmware == ("fw/igb.bin",)
+    assert build(find_kernel(root), root / "busybox", root / "out", zstd=None).firmware == (
+        "fw/igb.bin",
+    )
 
 
 def test_two_builds_are_the_same_bytes(root: Path) -> None:
@@ -180,5 +183,5 @@ def test_a_kernel_that_may_not_be_read_says_what_to_do(
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
     with pytest.raises(MissingProgram, match="may not be read") as caught:
-        build(tree, root / "busybox", root / "out")
+        build(tree, root / "busybox", root / "out", zstd=None)
     assert "chmod" in caught.value.__notes__[0]
