@@ -53,6 +53,7 @@ LOCAL_LOADERS: Final = tuple(
         "almalinux/shimx64.efi",
         "redhat/shimx64.efi",
         "opensuse/shim.efi",
+        "Microsoft/Boot/bootmgfw.efi",
         "BOOT/BOOTX64.EFI",
     )
 )
