@@ -6,10 +6,10 @@ from datetime import datetime
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, or_, select
+from sqlalchemy import Connection, Row, and_, delete, func, or_, select, text
 
 from provision.lifecycle import HostState
-from provision.store.schema import events
+from provision.store.schema import LASTING, events
 from pxe.addresses import MacAddress
 
 ALARM = "alarm"
@@ -23,7 +23,9 @@ BOOT_TARGET = "boot target"
 KEPT_UNKNOWN = 10_000
 """How many exchanges with machines outside the inventory are kept, the newest."""
 KEPT_KNOWN = 500_000
-"""How many exchanges with hosts are kept, the newest; transitions and alarms always are."""
+"""How many exchanges with hosts are kept, the newest; transitions and alarms always are.
+
+About 100 MB in SQLite. Between two prunings there may be `observer.PRUNE_EVERY` more of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +108,14 @@ def alarms(connection: Connection) -> Mapping[str, int]:
     """How many alarms each host has had since it was last armed."""
     armed = (
         select(events.c.host, func.max(events.c.id).label("id"))
-        .where(events.c.kind == "armed", events.c.host.is_not(None))
+        .where(LASTING, events.c.kind == "armed", events.c.host.is_not(None))
         .group_by(events.c.host)
         .subquery()
     )
     query = (
         select(events.c.host, func.count().label("alarms"))
         .select_from(events.outerjoin(armed, armed.c.host == events.c.host))
-        .where(events.c.kind == ALARM, events.c.host.is_not(None))
+        .where(text("NOT events.observed"), events.c.kind == ALARM, events.c.host.is_not(None))
         .where(or_(armed.c.id.is_(None), events.c.id > armed.c.id))
         .group_by(events.c.host)
     )

@@ -24,7 +24,7 @@ UNKNOWN_PER_BATCH = 50
 """Exchanges with unknown machines written at most in one commit: about 1,000 a second."""
 REPEAT_WINDOW = timedelta(seconds=60)
 REPEATS_BOUND = 4_096
-PRUNE_EVERY = 5_000
+PRUNE_EVERY = 20_000
 """Rows written between two prunings."""
 
 Whose = Callable[[Observation], str | None]
@@ -104,7 +104,7 @@ class Observer:
         self._queue: deque[Observation | Event] = deque()
         self._repeats = Repeats()
         self._dropped = 0
-        self._since_pruning = 0
+        self._since_pruning = PRUNE_EVERY  # a process that restarts often prunes, too
         self._lock = threading.Lock()
         self._awake = threading.Event()
         self._idle = threading.Event()
