@@ -11,6 +11,7 @@ import logging
 import pickle
 import signal
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -21,10 +22,11 @@ from pxe.dhcp.server import DhcpServer
 from pxe.link import NeighbourTable, follow, serving_link
 from pxe.reservation import Lease, Reservation
 from pxe.settings import Settings
-from pxe.site import Observation
+from pxe.site import Observation, Outcome
 from tests.lab import Namespace, Process
 from tests.sites import MemorySite
 
+MOST_A_SECOND = 200
 ROOT = Path(__file__).parents[1]
 
 
@@ -34,6 +36,10 @@ class TellingSite(MemorySite):
 
     granted: tuple[Lease, ...] = ()
     kept: dict[IPv4Address, Lease] = field(default_factory=dict)
+    untold: int = 0
+    """Observations of a flood, which no site may let itself be slowed down by."""
+    _second: int = 0
+    _told: int = 0
 
     def leases(self) -> Iterable[Lease]:
         return list(self.kept.values())
@@ -48,6 +54,13 @@ class TellingSite(MemorySite):
         return granted
 
     def observe(self, observation: Observation) -> None:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._told = second, 0
+        self._told += 1
+        if self._told > MOST_A_SECOND and observation.outcome is Outcome.SILENT:
+            self.untold += 1
+            return
         tell(
             outcome=observation.outcome.value,
             subject=observation.subject,
@@ -118,6 +131,7 @@ async def serve(start: Start) -> None:
     await stopped.wait()
     following.cancel()
     await server.stop()
+    tell(untold=site.untold)
     neighbours.close()
 
 
