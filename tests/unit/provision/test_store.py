@@ -23,7 +23,13 @@ from provision.store import hosts as host_table
 from provision.store.database import Database, describe, parse_url
 from provision.store.events import ALARM, DROPPED, Event
 from provision.store.inspections import Inspection
-from provision.store.observer import QUEUE_BOUND, UNKNOWN_PER_BATCH, Repeats, to_event
+from provision.store.observer import (
+    BATCH_BOUND,
+    QUEUE_BOUND,
+    UNKNOWN_PER_BATCH,
+    Repeats,
+    to_event,
+)
 from provision.store.schema import meta
 from provision.store.tokens import Purpose, TokenRecord
 from pxe.addresses import MacAddress
@@ -356,20 +362,27 @@ def test_closing_writes_what_was_observed(store_url):
         assert [event.subject for event in store.events()] == ["OFFER"]
 
 
+class Held:
+    """Holds the writer at the first observation until it is let go."""
+
+    def __init__(self, store, host):
+        self.here, self.gate, self.host = threading.Event(), threading.Event(), host
+        store.observer.whose = self
+        store.observer.observe(seen())
+        assert self.here.wait(30)
+
+    def __call__(self, observation):
+        self.here.set()
+        assert self.gate.wait(30)
+        return self.host
+
+
 def test_a_flood_is_counted_and_not_kept(store):
-    gate = threading.Event()
-
-    def whose(observation):
-        gate.wait(10)
-        return "a"
-
-    store.observer.whose = whose
+    held = Held(store, "a")
     extra = 50
-    store.observer.observe(seen())
-    time.sleep(0.2)  # the writer now holds this one and waits
     for _ in range(QUEUE_BOUND + extra):
         store.observer.observe(seen())
-    gate.set()
+    held.gate.set()
     assert store.observer.flush(60)
     kinds = [event.kind for event in store.events(limit=100_000)]
     assert kinds.count("served") == QUEUE_BOUND + 1
@@ -378,15 +391,18 @@ def test_a_flood_is_counted_and_not_kept(store):
 
 
 def test_strangers_cannot_fill_the_store(store):
-    for n in range(3_000):
+    held = Held(store, None)
+    count = 2 * BATCH_BOUND
+    for n in range(count):
         mac = MacAddress(b"\x02\x00" + n.to_bytes(4, "big"))
         store.observer.observe(seen(client=mac))
-    assert store.observer.flush()
+    held.gate.set()
+    assert store.observer.flush(60)
     rows = store.events(limit=100_000)
     written = [event for event in rows if event.kind == "served"]
     dropped = sum(event.detail.get("dropped", 0) for event in rows)
-    assert len(written) + dropped == 3_000
-    assert len(written) <= 10 * UNKNOWN_PER_BATCH
+    assert len(written) + dropped == count + 1
+    assert len(written) <= 1 + 3 * UNKNOWN_PER_BATCH
 
 
 def test_the_same_question_of_a_stranger_is_kept_once_a_minute_and_counted():
@@ -404,11 +420,11 @@ def test_the_same_question_of_a_stranger_is_kept_once_a_minute_and_counted():
 def test_observing_costs_the_server_a_few_microseconds(store):
     observation = seen()
     store.observer.observe(observation)
-    begin = time.perf_counter()
+    begin = time.thread_time()  # this thread's own work, whatever else the machine does
     for _ in range(5_000):
         store.observer.observe(observation)
-    # 5,000 a second must leave most of the second to the server.
-    assert time.perf_counter() - begin < 0.5
+    # 5,000 a second must leave nearly all of the second to the server.
+    assert time.thread_time() - begin < 0.1
 
 
 def test_the_servers_go_on_when_the_store_is_gone(store, monkeypatch):
