@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 DEFAULT_LOGS = Path("rehearsal-logs")
 WORLD = "RACKSEED_SIMULATION_WORLD"
 """Set for the command that runs inside a world of its own: the folder for its scratch space."""
+CACHE = "RACKSEED_CACHE"
+"""Tells `rackseed serve` where it keeps the ramdisk."""
 REFRESH_PER_SECOND = 4
+PLAIN_WIDTH = 120
+"""Columns of the summary where no terminal tells its width."""
 
 
 def simulate(
@@ -99,12 +103,15 @@ def choose_hosts(inventory: "Inventory", names: Sequence[str]) -> "tuple[Host, .
 
 def enter_world(inventory: "Inventory", hosts: "Sequence[Host]") -> int:
     """Run the same command line once more, inside a world of its own."""
+    from provision.cli.serve import default_cache
     from provision.simulation import tools, workspace, world
     from provision.simulation.server import own_environment, rackseed_argv
     from provision.simulation.stage import needed_tools
 
     found = tools.find_all(needed_tools(inventory, hosts))
     env = own_environment() | {WORLD: str(workspace.base_folder())}
+    # Inside everybody is root and would look for the ramdisk in root's cache.
+    env |= {CACHE: os.environ.get(CACHE) or str(default_cache())}
     return world.enter(found[tools.UNSHARE], rackseed_argv(*sys.argv[1:]), env)
 
 
@@ -115,7 +122,9 @@ def rehearse(
     from provision.simulation import view
     from provision.simulation.stage import stage
 
-    people = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
+    people = Console(stderr=as_json, highlight=False)
+    if not people.is_terminal:
+        people = Console(stderr=as_json, highlight=False, width=PLAIN_WIDTH)
     try:
         with stage(inventory, wishes, base) as rehearsal:
             people.print(opening_line(rehearsal.plan), style="dim")

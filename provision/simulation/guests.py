@@ -133,19 +133,21 @@ def _machine(guest: Guest, tools: Mapping[Tool, Path]) -> list[str]:
             *("-global", "driver=cfi.pflash01,property=secure,value=on"),
             *("-global", "ICH9-LPC.disable_s3=1"),
             *flash,
-            *_only_http(guest.host),
+            *_network_boot(guest.host),
         ]
-    return ["-machine", "q35", *flash, *_only_http(guest.host)]
+    return ["-machine", "q35", *flash, *_network_boot(guest.host)]
 
 
-def _only_http(host: Host) -> list[str]:
-    """UEFI's own PXE is switched off, so that the firmware has no other way than HTTP Boot."""
-    if host.firmware is not HostFirmware.UEFI_HTTP:
-        return []
-    names = ("IPv4PXESupport", "IPv6PXESupport")
-    return [
-        word for name in names for word in ("-fw_cfg", f"name=opt/org.tianocore/{name},string=n")
-    ]
+def _network_boot(host: Host) -> list[str]:
+    """Which of the firmware's own ways are switched off.
+
+    PXE over IPv6 is, because nobody serves it and each try costs a minute; and for UEFI HTTP
+    Boot all of PXE, so that the firmware has no other way.
+    """
+    off = ["IPv6PXESupport"]
+    if host.firmware is HostFirmware.UEFI_HTTP:
+        off.append("IPv4PXESupport")
+    return [word for name in off for word in ("-fw_cfg", f"name=opt/org.tianocore/{name},string=n")]
 
 
 def _network_card(host: Host) -> str:

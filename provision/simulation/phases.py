@@ -113,6 +113,10 @@ FETCHED: Sequence[tuple[re.Pattern[str], Phase]] = (
 )
 """What a served name tells; the first that matches counts."""
 
+LOST = re.compile(r'BdsDxe: starting Boot\w+ "(UiApp|EFI Internal Shell)"|^grub> ', re.MULTILINE)
+"""UEFI (EDK II) has no boot entry left, or GRUB got no configuration."""
+LOST_REASON = "the firmware or GRUB found nothing to start and waits for a person"
+
 SECURE_BOOT_ON = re.compile(r"secureboot: Secure boot enabled|locked down from EFI Secure Boot")
 SECURE_BOOT_OFF = re.compile(r"secureboot: Secure boot disabled")
 """The kernel's own words (drivers/firmware/efi/libstub and arch/x86, as Debian builds it)."""
@@ -157,6 +161,8 @@ def after_console(progress: Progress, text: str, now: datetime, goal: Goal) -> P
     if stopped := STOPPED.search(text):
         why = f"the ramdisk stopped: {stopped[1]}"
         return reached(progress, Phase.FAILED, now, why)
+    if LOST.search(text):
+        return reached(progress, Phase.FAILED, now, LOST_REASON)
     if GIVEN_UP in text and progress.phase < Phase.INSTALLED:
         why = "the boot script gave up: the kernel or its ramdisk did not load"
         return reached(progress, Phase.FAILED, now, why)

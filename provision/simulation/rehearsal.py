@@ -16,7 +16,7 @@ from provision.run import Child, start
 from provision.simulation import guests, phases
 from provision.simulation.faults import Faults
 from provision.simulation.guests import Accelerator, Guest
-from provision.simulation.phases import Goal, Phase, Progress
+from provision.simulation.phases import LOST_REASON, Goal, Phase, Progress
 from provision.simulation.server import Server
 from provision.simulation.tools import Tool
 from provision.store import Store
@@ -52,6 +52,8 @@ class Plan:
     logs: Path
     """Consoles and the server's log; kept."""
     tools: Mapping[Tool, Path]
+    power_cycles: int = 0
+    """How often a machine whose firmware gave up is switched off and on, as its operator would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Machine:
     """When its process was found to have ended by itself."""
     read: int = 0
     """Bytes of the console file that were looked at."""
+    cycles: int = 0
     newest: list[str] = field(default_factory=list)
     """The last events in words, for the report of a failure."""
 
@@ -146,7 +149,11 @@ class Rehearsal:
         for machine in self.machines.values():
             if machine.progress.phase in (Phase.WAITING, Phase.ARRIVED, Phase.FAILED):
                 continue
+            before = machine.progress
             self._read_console(machine, now)
+            if machine.progress.reason == LOST_REASON and machine.cycles < self.plan.power_cycles:
+                machine.progress = before
+                self._cycle_power(machine)
             self._judge(machine, now)
             if machine.progress.phase.is_over:
                 _switch_off(machine)
@@ -204,17 +211,28 @@ class Rehearsal:
                 running += 1
 
     def _switch_on(self, machine: Machine) -> None:
-        guest, tools = machine.guest, self.plan.tools
+        guest = machine.guest
         with guest.disk.open("wb") as disk:
             disk.truncate(guests.DISK_BYTES)
         files = guests.firmware_files(guest.host)
         if guest.variables is not None and files is not None:
-            shutil.copyfile(tools[files[1]], guest.variables)
-        machine.process = start(
-            guests.argv(guest, tools, self.plan.accelerator),
-            stderr=self.plan.logs / f"{guest.host.name}.qemu.log",
-        )
+            shutil.copyfile(self.plan.tools[files[1]], guest.variables)
+        self._start(machine)
         machine.progress = phases.reached(machine.progress, Phase.POWER, datetime.now(UTC))
+
+    def _cycle_power(self, machine: Machine) -> None:
+        log.warning("switching off and on host=%s: %s", machine.guest.host.name, LOST_REASON)
+        if machine.process is not None:
+            machine.process.stop(grace=2)
+        machine.cycles += 1
+        machine.console = b""
+        self._start(machine)
+
+    def _start(self, machine: Machine) -> None:
+        machine.process = start(
+            guests.argv(machine.guest, self.plan.tools, self.plan.accelerator),
+            stderr=self.plan.logs / f"{machine.guest.host.name}.qemu.log",
+        )
 
     def _hide_tokens(self) -> None:
         """Kernels print their command line; the consoles that are kept must not tell tokens."""

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 TIMEOUTS = {Accelerator.KVM: 180.0, Accelerator.TCG: 600.0}
 """Seconds that one machine may take by default."""
 
+POWER_CYCLES = 3
+"""With a server that is killed: a firmware that gave up meanwhile is started again this often."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -84,6 +87,7 @@ def stage(inventory: Inventory, wishes: Wishes, base: Path) -> Iterator[Rehearsa
             folder=folder,
             logs=wishes.logs,
             tools=found,
+            power_cycles=POWER_CYCLES if Fault.SERVER_KILL in wishes.faults else 0,
         )
         yield Rehearsal(plan, server, store, Faults(wishes.faults))
 

@@ -28,7 +28,7 @@ STYLES: Mapping[Phase, str] = {
     Phase.ARRIVED: "green",
     Phase.FAILED: "red",
 }
-BAR_WIDTH = 48
+BAR_WIDTH = 36
 
 
 def live_table(snapshot: Snapshot) -> Table:
@@ -77,6 +77,7 @@ def bar(progress: Progress, longest: float) -> Text:
     text = Text()
     for phase, seconds in progress.spans():
         text.append("█" * round(seconds / longest * BAR_WIDTH) if longest else "", STYLES[phase])
+    text.truncate(BAR_WIDTH)
     return text
 
 

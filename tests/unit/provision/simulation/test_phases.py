@@ -109,6 +109,8 @@ def test_a_machine_that_is_sent_to_an_empty_disk_has_failed() -> None:
     ("console", "reason"),
     [
         ("rackseed: STOPPED: no interface has the MAC address\r\nmore", "no interface has the MAC"),
+        ('BdsDxe: starting Boot0000 "UiApp" from Fv(7CB8)', "waits for a person"),
+        ("completions.\r\ngrub> ", "waits for a person"),
         ("rackseed: given up, starting the local disk in 10 seconds", "gave up"),
     ],
 )
