@@ -150,17 +150,25 @@ class TftpServer:
                     self._serve_replies(session, datagram, now)
                 elif not session.advance(now):
                     self._finish(session, Outcome.SERVED)
-            except OSError as error:
-                self._socket_failed(session, error, now)
-            except Unreadable as error:
-                self._give_up(session, str(error))
-            except Exception:  # noqa: BLE001 - logged there
-                self._broke(session)
+            except Exception as error:  # noqa: BLE001 - looked at and logged there
+                self._recover(session, error, now)
 
-    def _broke(self, session: Session) -> None:
-        """Called while an error of ours is handled: it may cost one transfer, not the loop."""
-        log.exception("transfer broke address=%s", session.peer[0])
-        self._finish(session, Outcome.FAILED, "internal error")
+    def _recover(self, session: Session, error: Exception, now: float) -> None:
+        """Whatever went wrong may cost one transfer, not the loop."""
+        try:
+            match error:
+                case OSError():
+                    # An error that waits on a socket is told before the datagrams behind it.
+                    self._serve_replies(session, b"", now)
+                    if isinstance(error, ConnectionRefusedError):
+                        self._finish(session, Outcome.FAILED, "the client closed its port")
+                case Unreadable():
+                    self._give_up(session, str(error))
+                case _:
+                    raise error
+        except Exception:
+            log.exception("transfer broke address=%s", session.peer[0])
+            self._finish(session, Outcome.FAILED, "internal error")
 
     def _serve_replies(self, session: Session, datagram: bytes, now: float) -> None:
         """Serve all that waits: events come once (EPOLLET), not as long as something waits.
@@ -173,6 +181,8 @@ class TftpServer:
                 datagram = session.receive(REPLY_MAX)
         except BlockingIOError:
             return
+        except ConnectionRefusedError:
+            self._finish(session, Outcome.FAILED, "the client closed its port")
 
     def _serve_reply(self, session: Session, datagram: bytes, now: float) -> None:
         try:
@@ -193,18 +203,6 @@ class TftpServer:
             return
         reason = f"the client gave up: error {failure.code} {failure.message}".rstrip()
         self._finish(session, Outcome.FAILED, reason)
-
-    def _socket_failed(self, session: Session, error: OSError, now: float) -> None:
-        """An error that waits on a socket is read before the datagrams behind it."""
-        try:
-            datagram = session.receive(REPLY_MAX)
-        except BlockingIOError:
-            if isinstance(error, ConnectionRefusedError):
-                self._finish(session, Outcome.FAILED, "the client closed its port")
-            return
-        except OSError:
-            return
-        self._serve_replies(session, datagram, now)
 
     def _act(self, session: Session, action: Action) -> None:
         match action:
@@ -235,8 +233,8 @@ class TftpServer:
             try:
                 if session.transfer.deadline <= now:
                     self._act(session, session.transfer.expire(now))
-            except Exception:  # noqa: BLE001 - logged there
-                self._broke(session)
+            except Exception as error:  # noqa: BLE001 - looked at and logged there
+                self._recover(session, error, now)
             if not session.closed:
                 self._set_timer(serial, session, now)
 
@@ -310,9 +308,9 @@ class TftpServer:
         self._timed[serial] = session
         self._sessions[session.fd] = self._by_peer[peer] = session
         self._peers[peer[0]] += 1
+        self._set_timer(serial, session, now)
         self._epoll.register(session.fd, select.EPOLLIN | select.EPOLLET)
         self._act(session, session.transfer.start(now))
-        self._set_timer(serial, session, now)
 
     def _check_room(self, address: str) -> None:
         if len(self._sessions) >= self._limits.sessions:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address
 
-from pxe.tftp.options import Parameters
+from pxe.tftp.options import BLKSIZE_DEFAULT, Parameters
 from pxe.tftp.packets import Packets, Prepared
 from pxe.tftp.transfer import Send, Transfer
 from pxe.tftp.wire import ErrorCode, ReadRequest, encode_acknowledgment, encode_error
@@ -78,6 +78,8 @@ class Session:
     def _segments(self) -> int:
         """How many packets one send may carry (generic segmentation offload)."""
         stride = self.packets.stride
+        if self.parameters.blksize < BLKSIZE_DEFAULT:
+            return 1  # an OACK or ERROR that is longer would be cut too
         wanted = min(self.parameters.windowsize, SEGMENTS_MAX, DATAGRAM_MAX // stride)
         if wanted > 1:
             try:
@@ -121,9 +123,10 @@ class Session:
         in_step = transfer.copies == 1 and transfer.sent == transfer.high
         self.awaited = self._acknowledgments[transfer.sent & 0xFFFF] if in_step else None
         if send.first == 0:
-            data = memoryview(self._oack or b"")
-        else:
-            data = self.packets.window(send.first, send.count)
+            with suppress(OSError):  # lost: the timer takes care
+                self._send(self._oack or b"")
+            return
+        data = self.packets.window(send.first, send.count)
         for _ in range(send.copies):
             self._send_window(data)
 

@@ -15,6 +15,9 @@ from pxe.errors import DecodeError
 REQUEST_MAX = 512
 """Octets in a request (RFC 2347, page 3)."""
 
+MESSAGE_MAX = 400
+"""Octets of an error message: with its header never more than the smallest usual block."""
+
 STRAY_END_OPTION = b"\xff"
 """Some ROMs take DHCP's end option (255) for the last letter of an unterminated option 67."""
 
@@ -136,7 +139,7 @@ def encode_acknowledgment(block: int) -> bytes:
 
 def encode_error(code: ErrorCode, message: str) -> bytes:
     """An ERROR packet; messages are for people and stay in ASCII, which every ROM can show."""
-    text = printable(message).encode("ascii", "replace")[:REQUEST_MAX]
+    text = printable(message).encode("ascii", "replace")[:MESSAGE_MAX]
     return Opcode.ERROR.to_bytes(2) + code.to_bytes(2) + text + b"\0"
 
 

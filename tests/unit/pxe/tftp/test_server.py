@@ -210,6 +210,52 @@ def test_a_blksize_beyond_the_limit_is_lowered(client: Client) -> None:
     assert client.ask(rrq(b"file", b"blksize", b"65536")) == b"\0\6blksize\0001468\0"
 
 
+@pytest.mark.parametrize("window", [1, 4])
+def test_the_smallest_blocks_do_not_cut_the_oack(client: Client, window: int) -> None:
+    size = str(window).encode()
+    oack = client.ask(rrq(b"file", b"blksize", b"8", b"tsize", b"0", b"windowsize", size))
+    assert oack == b"\0\6blksize\x008\0tsize\x002048\0windowsize\0" + size + b"\0"
+    client.send(ack(0))
+    blocks = [client.receive() for _ in range(window)]
+    assert b"".join(each[4:] for each in blocks) == bytes(range(8 * window))
+
+
+def test_a_defect_costs_one_transfer(
+    server: Running, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(session: session_module.Session, now: float) -> bool:
+        raise RuntimeError("a defect")
+
+    client.ask(rrq(b"file"))
+    with monkeypatch.context() as patch:
+        patch.setattr(session_module.Session, "advance", defect)
+        client.send(ack(1))
+        assert server.last().reason == "internal error"
+    assert still_serves(server)
+
+
+def test_an_ack_that_waits_behind_an_error_still_counts(server: Running) -> None:
+    """The kernel tells of a refused packet first, whatever arrived before."""
+    raised = []
+
+    class Refusing:
+        def __init__(self, receive: Callable[[int], bytes]) -> None:
+            self.receive = receive
+
+        def __call__(self, size: int) -> bytes:
+            if not raised:
+                raised.append(True)
+                raise ConnectionRefusedError
+            return self.receive(size)
+
+    with Client(server.server.port) as client:
+        client.ask(rrq(b"rendered"))
+        (session,) = server.server._sessions.values()
+        session.receive = Refusing(session.receive)  # type: ignore[assignment]
+        client.send(ack(1))
+        assert server.last().outcome is Outcome.SERVED
+
+
 def test_a_size_probe_is_normal(server: Running, client: Client) -> None:
     """OVMF asks for tsize alone, then says ERROR 8 and begins again."""
     client.ask(rrq(b"file", b"tsize", b"0"))
