@@ -1,4 +1,4 @@
-"""Lets the kernel drop what is no DHCP: garbage can arrive faster than Python can look at it."""
+"""Lets the kernel drop what the probe does not look for: an interface may be busy with else."""
 
 import ctypes
 import socket
@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from struct import pack
 from typing import Final
 
-from pxe.dhcp.message import BOOT_REQUEST, ETHERNET, ETHERNET_LENGTH, MAGIC
-
 SO_ATTACH_FILTER: Final = 26  # socket(7)
 
 # Classic BPF, linux/bpf_common.h
-WORD: Final = 0x20
 HALF: Final = 0x28
 BYTE: Final = 0x30
 HALF_AFTER_IP: Final = 0x48
@@ -20,7 +17,6 @@ HALF_AFTER_IP: Final = 0x48
 IP_HEADER: Final = (0xB1, 0, 0, 14)
 """X = length of the IP header of an Ethernet frame."""
 EQUAL: Final = 0x15
-AT_LEAST: Final = 0x35
 ANY_BIT: Final = 0x45
 ACCEPT: Final = (0x06, 0, 0, 0xFFFF)
 DROP: Final = (0x06, 0, 0, 0)
@@ -53,23 +49,6 @@ def program(steps: Sequence[Step]) -> bytes:
         code += [(step.width, 0, 0, step.offset), (step.test, *jumps, step.value)]
     return b"".join(pack("=HBBI", *each) for each in (*code, ACCEPT, DROP))
 
-
-_UDP: Final = 8
-"""Offset of the payload: a UDP socket's filter sees the UDP header first."""
-SHORTEST: Final = 240 + 3
-"""Octets of a message with nothing but option 53."""
-
-REQUESTS: Final = program(
-    (
-        Check(HALF, 4, AT_LEAST, _UDP + SHORTEST),
-        Check(BYTE, _UDP + 0, EQUAL, BOOT_REQUEST),
-        Check(BYTE, _UDP + 1, EQUAL, ETHERNET),
-        Check(BYTE, _UDP + 2, EQUAL, ETHERNET_LENGTH),
-        Check(BYTE, _UDP + 28, ANY_BIT, 1, not_=True),  # chaddr is no group address
-        Check(WORD, _UDP + 236, EQUAL, int.from_bytes(MAGIC)),
-    )
-)
-"""For a server's UDP socket: what begins as a DHCP request on Ethernet does."""
 
 REPLIES: Final = program(
     (

@@ -1,11 +1,14 @@
 """The rogue-server probe against dnsmasq."""
 
 import asyncio
+import socket
 from ipaddress import IPv4Address
 
 import pytest
 
-from pxe.dhcp.probe import probe
+from pxe.addresses import MacAddress
+from pxe.dhcp import probe as probe_module
+from pxe.dhcp.probe import frame_of, probe
 from pxe.errors import InterfaceUnusable
 from tests.lab import Lab, Namespace, Process
 from tests.tools import require_tool
@@ -90,3 +93,33 @@ def test_an_interface_that_is_down_cannot_be_probed(server, rival):
     server.down("wire0")
     with pytest.raises(InterfaceUnusable, match="wire0 is down"):
         server.call(asyncio.run, probe("wire0"))
+
+
+def frame(**changes: int) -> bytes:
+    """A frame to a DHCP client, with octets changed: `at23=6` makes it TCP."""
+    made = bytearray(frame_of(b"payload", MacAddress.parse("02:00:00:00:00:42")))
+    made[36:38] = (68).to_bytes(2)
+    for name, value in changes.items():
+        made[int(name.removeprefix("at"))] = value
+    return bytes(made)
+
+
+def test_the_probe_is_shown_nothing_but_answers_to_dhcp_clients(server, rival):
+    right = frame()
+    longer_header = right[:14] + b"\x46" + right[15:34] + bytes(4) + right[34:]
+    others = [
+        frame(at12=0x86, at13=0xDD),  # IPv6
+        frame(at12=0x08, at13=0x06),  # ARP
+        frame(at23=socket.IPPROTO_TCP),
+        frame(at21=0x10),  # a later fragment
+        frame(at37=67),
+        frame(at14=0x46),  # the port is elsewhere behind a longer IP header
+    ]
+    wire = server.call(probe_module._wire, "wire0")
+    sender = rival.call(socket.socket, socket.AF_PACKET, socket.SOCK_RAW)
+    with wire, sender:
+        sender.bind(("wire0", 0))
+        for each in (*others, right, *others, longer_header):
+            sender.send(each)
+        wire.settimeout(5)
+        assert [wire.recv(2048), wire.recv(2048)] == [right, longer_header]
