@@ -340,3 +340,31 @@ def test_a_bad_wire_carries_the_file_whole(
     assert (tmp_path / "got").read_bytes() == data
     blksize = int(served.observations[-1].facts.get("blksize", 512)) if served.observations else 512
     assert relay.carried < 10 * (len(data) // blksize + 20)
+
+
+def test_garbage_at_full_speed_does_not_keep_a_client_from_its_file(
+    served: Served, tmp_path: Path
+) -> None:
+    data = served.add("file", MIB)
+    done = threading.Event()
+    sent = 0
+
+    def flood() -> None:
+        nonlocal sent
+        rng = random.Random(3)
+        junk = [rng.randbytes(size) for size in (0, 1, 4, 30, 500)] + [b"\0\1none\0octet\0"]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            while not done.is_set():
+                sock.sendto(rng.choice(junk), ("127.0.0.1", served.port))
+                sent += 1
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        for _ in range(3):
+            CLIENTS["atftp blksize"](served.port, "file", tmp_path / "got")
+            assert (tmp_path / "got").read_bytes() == data
+    finally:
+        done.set()
+        thread.join()
+    assert sent > 1000
