@@ -218,7 +218,7 @@ class NeighbourTable:
         self._capacity = capacity
         self._entries: OrderedDict[tuple[int, bytes], None] = OrderedDict()
         self._netlink: Any = _socket()
-        self._socket = self._netlink.asyncore.socket
+        self._socket = self._netlink.socket
         self._socket.setblocking(False)
         self._add = _NeighbourMessage(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE)
         self._delete = _NeighbourMessage(RTM_DELNEIGH, 0)
@@ -323,7 +323,7 @@ def _socket(groups: int = 0) -> Any:  # noqa: ANN401
 
 def _drain(notices: Any) -> None:  # noqa: ANN401
     """Empty the socket; what the notices say does not matter, nor that some were lost."""
-    raw = notices.asyncore.socket
+    raw = notices.socket
     raw.setblocking(False)
     while True:
         try:

@@ -135,8 +135,8 @@ async def test_notices_lost_in_an_overrun_are_made_good(machine, monkeypatch):
     def small(groups: int = 0):
         netlink = original(groups)
         if groups:
-            netlink.asyncore.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            made.append(netlink.asyncore.socket)
+            netlink.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            made.append(netlink.socket)
         return netlink
 
     original = link._socket
