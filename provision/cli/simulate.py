@@ -17,7 +17,7 @@ from provision.cli.options import JsonOption
 from provision.errors import BadInput
 from provision.simulation.faults import Fault
 from provision.simulation.phases import Goal, Phase
-from provision.simulation.stage import Wishes
+from provision.simulation.stage import KEPT_STORE, Wishes
 from provision.simulation.world import endings_interrupt
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def rehearse(
             view.facts(outcome, accelerator=accelerator, logs=logs, server_kills=kills)
         )
     else:
-        show_outcome(people, outcome, failures, wishes.logs)
+        show_outcome(people, outcome, failures, inventory.path, wishes.logs)
     return report.ExitStatus.DONE if outcome.all_arrived else report.ExitStatus.FAILED
 
 
@@ -195,7 +195,11 @@ def line_watch(people: Console) -> "Watch":
 
 
 def show_outcome(
-    people: Console, outcome: "Snapshot", failures: Mapping[str, Sequence[str]], logs: Path
+    people: Console,
+    outcome: "Snapshot",
+    failures: Mapping[str, Sequence[str]],
+    inventory: Path,
+    logs: Path,
 ) -> None:
     """The summary, a timeline per host, and the last words of those that failed."""
     from provision.simulation import view
@@ -211,7 +215,8 @@ def show_outcome(
     for name, words in failures.items():
         reason = next(p.reason for h, p in outcome.machines if h.name == name)
         people.print()
-        report.show_error(f"{name}: {reason}", f"{logs / name}.console and {logs}/server.log")
+        explain = f"rackseed explain {name} -i {inventory} --store sqlite:///{logs / KEPT_STORE}"
+        report.show_error(f"{name}: {reason}", explain, f"{logs / name}.console")
         for line in words:
             people.print(f"  {report.printable(line)}", markup=False)
     arrived = sum(progress.phase is Phase.ARRIVED for _, progress in outcome.machines)

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 TIMEOUTS = {Accelerator.KVM: 180.0, Accelerator.TCG: 600.0}
 """Seconds that one machine may take by default."""
 
+KEPT_STORE = "rehearsal.db"
 POWER_CYCLES = 3
 """With a server that is killed: a firmware that gave up meanwhile is started again this often."""
 
@@ -71,7 +73,8 @@ def stage(inventory: Inventory, wishes: Wishes, base: Path) -> Iterator[Rehearsa
         network.make_segment(place.interface, address, place.subnet, taps)
         if place.dhcp is DhcpMode.PROXY:
             stack.enter_context(standing_server(found[tools.DNSMASQ], inventory, folder))
-        store_url = f"sqlite:///{folder}/rehearsal.db"
+        store_url = f"sqlite:///{folder / KEPT_STORE}"
+        stack.callback(keep_store, folder, wishes.logs)
         written = write_inventory(inventory, folder, found, store_url)
         store = stack.enter_context(Store(store_url))
         arguments = ["-i", str(written), "--store", store_url]
@@ -106,12 +109,22 @@ def at_once(accelerator: Accelerator) -> int:
     return guests_at_once(accelerator, cores, available_memory_mib())
 
 
+def keep_store(folder: Path, logs: Path) -> None:
+    """Keep state and events for `rackseed explain`, once nobody writes them any more."""
+    with suppress(OSError):
+        shutil.copyfile(folder / KEPT_STORE, logs / KEPT_STORE)
+
+
 def make_logs(logs: Path, hosts: Sequence[Host]) -> None:
     """Have the folder, without what an earlier rehearsal left for these names.
 
     Raises SimulationError when it cannot be written.
     """
-    names = ["server.log", *(f"{h.name}.{kind}" for h in hosts for kind in ("console", "qemu.log"))]
+    names = [
+        "server.log",
+        KEPT_STORE,
+        *(f"{h.name}.{kind}" for h in hosts for kind in ("console", "qemu.log")),
+    ]
     try:
         logs.mkdir(parents=True, exist_ok=True)
         for name in names:
