@@ -77,8 +77,8 @@ class _KernelPlan:
     kernel: str
     initrds: tuple[str, ...]
     arguments: tuple[str, ...]
-    base: str
-    """What stands before each path: a URL for iPXE, a device for GRUB."""
+    bases: tuple[str, ...]
+    """What may stand before a slash and a path, best first: a URL for iPXE, devices for GRUB."""
     loaders: tuple[str, ...] = LOCAL_LOADERS
 
 
@@ -112,7 +112,7 @@ def render(loader: Loader, target: BootTarget, machine: Machine, settings: Setti
     Raises RenderError when a path or a kernel argument cannot be written without changing its
     meaning; the message names the argument and never shows its value, which may be a secret.
     """
-    plan = _plan(target, machine, _base(loader, settings))
+    plan = _plan(target, machine, _bases(loader, settings))
     name = {
         _KernelPlan: "kernel",
         _LocalDiskPlan: "local-disk",
@@ -127,21 +127,21 @@ def render_autoexec() -> str:
     return _ENVIRONMENT.get_template("autoexec.ipxe.j2").render()
 
 
-def _base(loader: Loader, settings: Settings) -> str:
+def _bases(loader: Loader, settings: Settings) -> tuple[str, ...]:
     match loader:
         case Loader.IPXE:
-            return f"{settings.http_url}/"
+            return (settings.http_url,)
         case Loader.GRUB:
-            # GRUB before 2.12 reads the port as part of the server's name.
-            protocol = "http" if settings.http_port == 80 else "tftp"
-            return f"({protocol},{settings.address})/"
+            # Fedora's signed GRUB has HTTP, Debian's 2.06 only TFTP; before 2.12 no other port.
+            protocols = ("http", "tftp") if settings.http_port == 80 else ("tftp",)
+            return tuple(f"({protocol},{settings.address})" for protocol in protocols)
         case Loader.PXELINUX:
-            return ""
+            return ()
         case _:
             assert_never(loader)
 
 
-def _plan(target: BootTarget, machine: Machine, base: str) -> _Plan:
+def _plan(target: BootTarget, machine: Machine, bases: tuple[str, ...]) -> _Plan:
     match target:
         case Kernel():
             return _KernelPlan(
@@ -149,7 +149,7 @@ def _plan(target: BootTarget, machine: Machine, base: str) -> _Plan:
                 kernel=_path(target.kernel),
                 initrds=tuple(_path(initrd) for initrd in target.initrds),
                 arguments=_arguments(target.arguments),
-                base=base,
+                bases=bases,
             )
         case LocalDisk():
             return _LocalDiskPlan(_text(target.reason))

@@ -136,9 +136,16 @@ def test_no_text_is_an_option_to_ipxe(line: str):
             assert not re.match(r"echo\s+-", written)
 
 
+def test_grub_tries_http_and_then_tftp():
+    # Debian's signed netboot image says: error: disk `http,10.20.0.1' not found.
+    text = render(Loader.GRUB, KERNEL, MACHINE, SETTINGS)
+    assert "for base in '(http,10.20.0.1)' '(tftp,10.20.0.1)'; do" in text
+    assert 'linux "$base/ramdisk/vmlinuz"' in text
+
+
 def test_grub_loads_by_tftp_when_http_has_another_port_than_80():
     settings = dataclasses.replace(SETTINGS, http_port=8080)
     text = render(Loader.GRUB, KERNEL, MACHINE, settings)
-    assert "(tftp,10.20.0.1)/ramdisk/vmlinuz" in text
+    assert "for base in '(tftp,10.20.0.1)'; do" in text
     assert "(http," not in text
     assert "http://10.20.0.1:8080/ramdisk/vmlinuz" in render(Loader.IPXE, KERNEL, MACHINE, settings)
