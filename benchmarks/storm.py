@@ -101,6 +101,7 @@ dhcp-lease-max=2000
 enable-tftp
 tftp-root={root}
 tftp-max=2000
+log-facility=-
 dhcp-userclass=set:ipxe,iPXE
 dhcp-boot=tag:!ipxe,snponly.efi
 dhcp-boot=tag:ipxe,http://{SERVER}/boot.ipxe

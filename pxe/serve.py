@@ -1,7 +1,6 @@
 """The boot server: what each of its processes runs, from sockets to stop."""
 
 import asyncio
-import logging
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
@@ -13,18 +12,15 @@ from pathlib import Path
 from pxe.advertise import Advertiser
 from pxe.catalog import Catalog, File, NotFound, Text
 from pxe.dhcp.server import DhcpServer
-from pxe.errors import InterfaceUnusable
 from pxe.http import make_app
 from pxe.http_server import ssl_context, start_http
-from pxe.link import LinkEvent, NeighbourTable, serving_link, watch
+from pxe.link import NeighbourTable, follow, serving_link
 from pxe.settings import Settings
 from pxe.site import Site
 from pxe.supervise import Plane, Ready
 from pxe.tftp.content import BytesContent, Content, FileContent, NoContent, Resolver
 from pxe.tftp.probe import probe
 from pxe.tftp.server import TftpServer
-
-log = logging.getLogger(__name__)
 
 TFTP_PORT = 69
 PROBED = "autoexec.ipxe"
@@ -143,28 +139,15 @@ async def _serve_dhcp(server: BootServer, site: Site, ready: Ready) -> None:
             advertiser = Advertiser(settings.interface)
             await advertiser.start()
             stack.push_async_callback(advertiser.stop)
-        following = asyncio.create_task(_follow(dhcp, settings, known.index))
+        following = asyncio.create_task(
+            follow(settings.interface, settings.address, dhcp.rebind, known)
+        )
         stack.callback(following.cancel)
         ready()
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()  # a loss of netlink is an error that the supervisor mends
-
-
-async def _follow(dhcp: DhcpServer, settings: Settings, index: int) -> None:
-    """Open the ports anew when the interface has vanished and is back with our address."""
-    async for change in watch(settings.interface):
-        log.info("interface %s interface=%s", change.event.value, settings.interface)
-        if change.event not in (LinkEvent.APPEARED, LinkEvent.UP, LinkEvent.ADDRESS_GAINED):
-            continue
-        try:
-            facts = serving_link(settings.interface, settings.address)
-            if facts.index != index:
-                await dhcp.rebind()
-                index = facts.index
-        except InterfaceUnusable as error:
-            log.warning("cannot serve yet: %s", error)
 
 
 def _sigterm() -> asyncio.Event:

@@ -201,3 +201,4 @@ def open_site(source: Source, plane: str) -> Iterator[InventorySite]:
 def log_like(level: int) -> None:
     """Log in a fresh process as its parent does."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("pyroute2").setLevel(logging.WARNING)  # it tells every message in full
