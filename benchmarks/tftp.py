@@ -10,6 +10,7 @@ Needs root, cc, and the packages dnsmasq-base and tftpd-hpa.
 """
 
 import argparse
+import math
 import os
 import statistics
 import sys
@@ -52,14 +53,15 @@ class Measured:
     rate: float
     """MB/s of all clients together."""
     cpu: float
-    """Processor seconds of the server for each GB."""
+    """Processor seconds of the server for each GB; not a number where it makes processes."""
     errors: int
     died: bool = False
 
     def __str__(self) -> str:
         if self.died:
             return "died"
-        return f"{self.rate:.0f} ({self.cpu:.1f})" + (" !" if self.errors else "")
+        cpu = "" if math.isnan(self.cpu) else f" ({self.cpu:.1f})"
+        return f"{self.rate:.0f}{cpu}{' !' if self.errors else ''}"
 
 
 def start_rackseed(place: Namespace, folder: Path) -> Process:
@@ -140,14 +142,11 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """With that of children that ended."""
-    total = 0
-    for each in family(pid):
-        try:
-            total += sum(map(int, Path(f"/proc/{each}/stat").read_text().split()[13:17]))
-        except OSError:
-            continue
-    return total / os.sysconf("SC_CLK_TCK")
+    """Of a server that is one process; not a number for one that makes more."""
+    if len(family(pid)) > 1:
+        return math.nan
+    times = Path(f"/proc/{pid}/stat").read_text().split()[13:15]
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(pid: int) -> int:
@@ -174,20 +173,28 @@ class Bench:
         words = (ADDRESS, port, FILE, SIZE, count, BLKSIZE, window, seconds, int(hold))
         return self.place.start([self.load, *map(str, words)])
 
+    def warm_up(self, port: int, window: int) -> None:
+        """Until the server is there and has the file in memory; some need a second to start."""
+        for _ in range(10):
+            time.sleep(0.5)
+            clients = self.clients(port, 1, window, 0.3, hold=False)
+            clients.wait()
+            if not clients.output.startswith("0 "):
+                return
+
     def measure(self, name: str, count: int, window: int, seconds: float) -> Measured:
         """A fresh server each time, so that none pays for the run before."""
         server = SERVERS[name]
         process = server.start(self.place, self.folder)
         try:
-            time.sleep(1)
-            self.clients(server.port, 1, window, 0.3, hold=False).wait()  # the file is in memory
-            before = cpu_seconds(process.pid)
+            self.warm_up(server.port, window)
+            before = cpu_seconds(process.pid) if process.running else math.nan
             clients = self.clients(server.port, count, window, seconds, hold=False)
             clients.wait(seconds + 20)
-            spent = cpu_seconds(process.pid) - before
-            octets, took, _, _, errors = map(float, clients.output.split())
-            gigabytes = octets / 1e9 or float("inf")
             alive = process.running
+            spent = cpu_seconds(process.pid) - before if alive else math.nan
+            octets, took, _, _, errors = map(float, clients.output.split())
+            gigabytes = octets / 1e9 or math.inf
         finally:
             process.kill()
         return Measured(octets / took / 1e6, spent / gigabytes, int(errors), died=not alive)
@@ -197,8 +204,7 @@ class Bench:
         server = SERVERS[name]
         process = server.start(self.place, self.folder)
         try:
-            time.sleep(1)
-            self.clients(server.port, 1, 1, 0.3, hold=False).wait()
+            self.warm_up(server.port, 1)
             before = memory(process.pid)
             clients = self.clients(server.port, HELD, 1, 1.5, hold=True)
             time.sleep(0.8)
