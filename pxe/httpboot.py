@@ -34,8 +34,6 @@ _SECTION_TABLE, _SECTION_COUNTS = 0x28, 0x3A
 
 _CONFIGURATION = """\
 set timeout=0
-set rackseed_ramdisk=$root
-export rackseed_ramdisk
 for attempt in 1 2 3 4 5; do
   echo "rackseed: asking for an address, attempt $attempt of 5"
   if net_dhcp; then
@@ -44,7 +42,7 @@ for attempt in 1 2 3 4 5; do
   fi
   sleep 5
 done
-echo 'rackseed: {server} gave no configuration, going on with the next boot entry'
+echo 'rackseed: {server} gave no configuration, leaving GRUB'
 exit 1
 """
 

@@ -28,7 +28,7 @@ NO_PXE = [
     for word in ("-fw_cfg", f"name=opt/org.tianocore/{version}PXESupport,string=n")
 ]
 CONFIGURATION = f"""\
-echo "ramdisk=$rackseed_ramdisk"
+echo "root=$root"
 linux (tftp,{ADDRESS})/vmlinuz console=ttyS0,115200 rackseed.mac={MAC} rackseed.action=inspect \\
   rackseed.report=http://{ADDRESS}/report/t
 initrd (tftp,{ADDRESS})/initrd.img
@@ -63,7 +63,7 @@ def test_a_machine_with_secure_boot_boots_by_http_and_says_so(tmp_path: Path) ->
     (report,) = server.reports
     assert report["data"]["secure_boot"] is True
     assert report["data"]["lockdown"] == "integrity"
-    assert "ramdisk=hd0" in console
+    assert "root=hd0" in console
 
 
 def boot_files(folder: Path) -> Path:
