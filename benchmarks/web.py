@@ -31,8 +31,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pxe.catalog import Catalog
-from pxe.http import make_app
-from pxe.http_server import start_http
+from pxe.http.app import make_app
+from pxe.http.server import start_http
 from tests.sites import LOOPBACK, SETTINGS, MemorySite
 from tests.tools import require_tool
 

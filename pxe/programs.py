@@ -76,7 +76,7 @@ PROGRAMS: Mapping[str, Mapping[Family, Source]] = {
 }
 """Served name -> where each family keeps it.
 
-Debian's paths were seen on an installed system, Fedora's read in its packages' file lists.
+Debian's paths were seen on an installed system, Fedora's are from its documentation.
 """
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from pxe.advertise import Advertiser
 from pxe.catalog import Catalog, File, NotFound, Text
 from pxe.dhcp.server import DhcpServer
-from pxe.http import make_app
-from pxe.http_server import ssl_context, start_http
+from pxe.http.app import make_app
+from pxe.http.server import ssl_context, start_http
 from pxe.link import NeighbourTable, follow, serving_link
 from pxe.settings import Settings
 from pxe.site import Site

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pxe.catalog import Catalog
-from pxe.http import make_app
-from pxe.http_server import HttpServer, ssl_context, start_http
+from pxe.http.app import make_app
+from pxe.http.server import HttpServer, ssl_context, start_http
 from pxe.site import ReportKind
 from tests.sites import CLIENT, KERNEL, LOOPBACK, SETTINGS, MemorySite
 from tests.tools import require_tool

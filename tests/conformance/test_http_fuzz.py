@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pxe.catalog import Catalog
-from pxe.http import make_app
-from pxe.http_server import start_http
+from pxe.http.app import make_app
+from pxe.http.server import start_http
 from tests.sites import LOOPBACK, SETTINGS, MemorySite
 
 LISTEN = dataclasses.replace(SETTINGS, address=LOOPBACK, http_port=0)

@@ -16,9 +16,9 @@ from yarl import URL
 
 from pxe.catalog import Catalog
 from pxe.errors import InterfaceUnusable
-from pxe.http import make_app
-from pxe.http_report import BODY_LIMIT
-from pxe.http_server import HttpServer, ssl_context, start_http
+from pxe.http.app import make_app
+from pxe.http.report import BODY_LIMIT
+from pxe.http.server import HttpServer, ssl_context, start_http
 from pxe.settings import Settings
 from pxe.site import Answer, Outcome, Report, ReportKind
 from tests.sites import CLIENT, KERNEL, LOOPBACK, SETTINGS, MemorySite

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 from aiohttp import web
 
 from pxe.catalog import File
-from pxe.http_select import Selection, entity_tag, select
+from pxe.http.select import Selection, entity_tag, select
 
 GRACE: Final = 30.0
 """Seconds that any transfer may take."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pxe.errors import DecodeError
-from pxe.http_report import decode_report
+from pxe.http.report import decode_report
 from pxe.site import Report, ReportKind
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pxe.catalog import File
-from pxe.http_select import Selection, content_type, entity_tag, select
+from pxe.http.select import Selection, content_type, entity_tag, select
 
 FILE = File(Path("/x"), size=100, mtime_ns=1, device=2, inode=3)
 TAG = entity_tag(FILE)

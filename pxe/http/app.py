@@ -15,9 +15,9 @@ from aiohttp import web
 
 from pxe.catalog import Catalog, File, NotFound, Text, normalise
 from pxe.errors import DecodeError
-from pxe.http_report import BODY_LIMIT, decode_report
-from pxe.http_select import content_type
-from pxe.http_transfer import Undelivered, cut_off, deliver, send_body, send_file
+from pxe.http.report import BODY_LIMIT, decode_report
+from pxe.http.select import content_type
+from pxe.http.transfer import Undelivered, cut_off, deliver, send_body, send_file
 from pxe.site import Observation, Outcome, Refusal, Service, Site
 
 log = logging.getLogger(__name__)

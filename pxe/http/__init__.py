@@ -1,0 +1,1 @@
+"""The HTTP plane: files, scripts, single-use answers, reports."""
