@@ -217,7 +217,7 @@ def serve(folder: Path) -> None:
     from provision.site import InventorySite
     from provision.store import Store
     from pxe.dhcp.server import DhcpServer
-    from pxe.link import NeighbourTable
+    from pxe.neighbours import NeighbourTable
     from pxe.reservation import Pool
     from pxe.settings import Settings
 

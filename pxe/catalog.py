@@ -14,8 +14,9 @@ from urllib.parse import unquote
 from pxe.addresses import MacAddress
 from pxe.boot import Loader
 from pxe.errors import RenderError
+from pxe.neighbours import neighbour
 from pxe.script import Machine, render, render_autoexec
-from pxe.settings import Settings
+from pxe.settings import DhcpMode, Settings
 from pxe.site import Site
 
 NAME_LIMIT: Final = 1024
@@ -155,6 +156,7 @@ class Catalog:
     site: Site
     settings: Settings
     now: Callable[[], datetime] = _now
+    neighbour: Callable[[str, IPv4Address], MacAddress | None] = neighbour
 
     def resolve(self, path: str, peer: IPv4Address) -> File | Text | NotFound:
         """What to send to `peer` for `path`, as it came off the wire.
@@ -194,7 +196,12 @@ class Catalog:
         return Text(text.encode())
 
     def _client_at(self, peer: IPv4Address) -> MacAddress | None:
-        """Who may use this address now: by the inventory, else by a lease that still runs."""
+        """Who may use this address now: by the inventory, else by a lease that still runs.
+
+        Beside another DHCP server that one gives the addresses, so only ARP can tell.
+        """
+        if self.settings.mode is DhcpMode.PROXY:
+            return self.neighbour(self.settings.interface, peer)
         if reservation := self.site.reservation_at(peer):
             return reservation.client
         pool, now = self.settings.pool, self.now()

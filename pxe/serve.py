@@ -14,7 +14,8 @@ from pxe.catalog import Catalog, File, NotFound, Text
 from pxe.dhcp.server import DhcpServer
 from pxe.http.app import make_app
 from pxe.http.server import ssl_context, start_http
-from pxe.link import NeighbourTable, follow, serving_link
+from pxe.link import follow, serving_link
+from pxe.neighbours import NeighbourTable
 from pxe.settings import Settings
 from pxe.site import Site
 from pxe.supervise import Plane, Ready

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pxe.dhcp.server import DhcpServer
-from pxe.link import NeighbourTable, follow, serving_link
+from pxe.link import follow, serving_link
+from pxe.neighbours import NeighbourTable
 from pxe.reservation import Lease, Reservation
 from pxe.settings import Settings
 from pxe.site import Observation, Outcome

@@ -15,12 +15,12 @@ from pxe.errors import InterfaceUnusable
 from pxe.link import (
     LinkChange,
     LinkEvent,
-    NeighbourTable,
     follow,
     link_facts,
     serving_link,
     watch,
 )
+from pxe.neighbours import NeighbourTable, neighbour
 from tests.lab import Lab
 
 HOME = IPv4Interface("10.9.0.1/24")
@@ -139,8 +139,8 @@ async def test_notices_lost_in_an_overrun_are_made_good(machine, monkeypatch):
             made.append(netlink.socket)
         return netlink
 
-    original = link._socket
-    monkeypatch.setattr(link, "_socket", small)
+    original = link.open_netlink
+    monkeypatch.setattr(link, "open_netlink", small)
     with machine.inside():
         async with aclosing(watch("wire0", link_facts("wire0"))) as changes:
             small(link.WATCHED)  # a witness that nobody reads
@@ -202,3 +202,16 @@ def test_neighbour_entries_follow_an_interface_that_was_made_again(lab, machine)
     machine.call(table.add, "wire0", IPv4Address("10.9.0.5"), CLIENT)
     assert neighbours(machine) == {"10.9.0.5"}
     machine.call(table.close)
+
+
+def test_the_owner_of_an_address_is_known_once_packets_went_to_it(lab, machine):
+    other = lab.namespace("peer")
+    lab.cable(machine, "wire2", other, "eth0")
+    machine.address("wire2", "10.9.2.1/24")
+    other.address("eth0", "10.9.2.7/24")
+    peer = IPv4Address("10.9.2.7")
+    assert machine.call(neighbour, "wire2", peer) is None
+    machine.run(["ping", "-c1", "-W5", str(peer)])
+    assert str(machine.call(neighbour, "wire2", peer)) == other.mac("eth0")
+    assert machine.call(neighbour, "wire2", IPv4Address("10.9.2.8")) is None
+    assert machine.call(neighbour, "no-such-wire", peer) is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pxe.boot import Loader
 from pxe.catalog import Catalog, File, NotFound, ScriptName, Text, normalise, script_name
+from pxe.settings import DhcpMode
 from tests.sites import CLIENT, KERNEL, LOOPBACK, NOW, OTHER, SETTINGS, STRANGER, MemorySite
 
 LEASED = IPv4Address("10.20.3.9")
@@ -200,6 +201,21 @@ def test_a_leased_machine_gets_the_screen_for_unknown_ones(catalog: Catalog):
         found = catalog.resolve(asked, LEASED)
         assert isinstance(found, Text)
         assert f"MAC {STRANGER}, address {LEASED}".encode() in found.body
+
+
+def test_beside_another_server_arp_tells_whose_script_it_is(catalog: Catalog, site: MemorySite):
+    settings = dataclasses.replace(SETTINGS, mode=DhcpMode.PROXY)
+    elsewhere = IPv4Address("10.20.2.77")
+    beside = dataclasses.replace(
+        catalog,
+        settings=settings,
+        neighbour=lambda interface, address: {("lo", elsewhere): CLIENT}.get((interface, address)),
+    )
+    assert isinstance(beside.resolve("grub/grub.cfg", elsewhere), Text)
+    assert isinstance(beside.resolve(f"ipxe/{CLIENT}.ipxe", elsewhere), Text)
+    assert isinstance(beside.resolve(f"ipxe/{OTHER}.ipxe", elsewhere), NotFound)
+    assert isinstance(beside.resolve("grub/grub.cfg", LOOPBACK), NotFound)
+    assert {(client, address) for client, address, _ in site.targets} == {(CLIENT, elsewhere)}
 
 
 def test_an_expired_lease_is_worth_nothing(catalog: Catalog):

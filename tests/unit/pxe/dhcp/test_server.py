@@ -17,7 +17,7 @@ from pxe.dhcp.message import Message, decode
 from pxe.dhcp.options import MessageType
 from pxe.dhcp.server import DhcpServer
 from pxe.errors import InterfaceUnusable
-from pxe.link import NeighbourTable
+from pxe.neighbours import NeighbourTable
 from pxe.reservation import Lease, Reservation
 from pxe.settings import DhcpMode, Settings
 from pxe.site import Answer, Observation, Outcome, Refusal, Report
