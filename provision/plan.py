@@ -12,6 +12,7 @@ from provision.lifecycle import EventKind, Illegal, advance
 from provision.store.hosts import HostRecord
 from pxe.boot import BootTarget, Firmware, Kernel, Loader, LocalDisk
 from pxe.dhcp.bootfile import NoBoot, boot_file
+from pxe.httpboot import NAME as RAM_DISK
 from pxe.programs import PROGRAMS
 from pxe.script import Machine, render
 from pxe.settings import Settings
@@ -27,6 +28,9 @@ COMPANIONS: Mapping[str, tuple[str, ...]] = {
     "pxelinux.0": ("ldlinux.c32",),
 }
 """What a boot program loads before it looks for its script."""
+
+MADE_OF: Mapping[str, tuple[str, ...]] = {RAM_DISK: ("shimx64.efi", "grubx64.efi")}
+"""Boot programs that the server makes when it starts, and of what."""
 
 LATER_COMPANIONS: Mapping[str, tuple[str, ...]] = {
     "pxelinux.0": ("chain.c32", "libcom32.c32", "libutil.c32"),
@@ -122,7 +126,8 @@ def target_of(
 def programs_of(host: Host, settings: Settings) -> tuple[str, ...]:
     """The boot programs that the host fetches before its script, the first one as DHCP names it."""
     firmware = Firmware(views.platform(host), http=views.boots_by_http(host))
-    first = boot_file(firmware, host.mac, views.reservation(host), settings, PROGRAMS)
+    available = {*PROGRAMS, *MADE_OF}
+    first = boot_file(firmware, host.mac, views.reservation(host), settings, available)
     if isinstance(first, NoBoot):
         return ()
     return (first, *COMPANIONS.get(first.rpartition("/")[2], ()))

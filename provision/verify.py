@@ -15,6 +15,7 @@ from provision.inventory.problems import Problem, suggestion
 from provision.lifecycle import HostState
 from provision.plan import (
     LATER_COMPANIONS,
+    MADE_OF,
     UNKNOWN_SERVER,
     answer_of,
     loader_of,
@@ -47,7 +48,7 @@ def verify_programs(inventory: Inventory, root: Path = Path("/")) -> list[Proble
     for host in inventory.hosts.values():
         for program in programs_of(host, settings):
             name = program.rpartition("/")[2]
-            for needed in (name, *LATER_COMPANIONS.get(name, ())):
+            for needed in (*MADE_OF.get(name, (name,)), *LATER_COMPANIONS.get(name, ())):
                 users.setdefault(needed, host)
     problems = []
     for program, host in users.items():

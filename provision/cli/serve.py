@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,13 +25,15 @@ from provision.inventory.problems import InventoryInvalid
 from provision.site import InventorySite
 from provision.store import Store
 from provision.verify import verify_programs
+from pxe import httpboot
 from pxe.dhcp.probe import probe, refuse_other_servers
-from pxe.errors import InterfaceUnusable
+from pxe.errors import InterfaceUnusable, MissingProgram
 from pxe.link import link_facts, serving_link
 from pxe.programs import find_programs
 from pxe.ramdisk.build import build, find_busybox
 from pxe.ramdisk.kernel import find_kernel
 from pxe.serve import BootServer, Certificate, planes
+from pxe.settings import Settings
 from pxe.supervise import supervise
 
 log = logging.getLogger(__name__)
@@ -96,7 +98,7 @@ def serve(
     server = BootServer(
         settings=settings,
         open_site=partial(open_site, Source(inventory.resolve(), url)),
-        programs=find_programs(),
+        programs=boot_programs(settings, cache or default_cache()),
         artifacts=loaded.artifacts,
         ramdisk=ramdisk,
         certificate=https,
@@ -169,6 +171,23 @@ def build_ramdisk(cache: Path) -> Path:
     made = build(find_kernel(), find_busybox(), folder)
     log.info("ramdisk ready kernel=%s bytes=%s", made.version, made.initrd_size)
     return folder
+
+
+def boot_programs(settings: Settings, cache: Path) -> Mapping[str, Path]:
+    """The programs that are installed, and the RAM disk that can be made of them."""
+    found = dict(find_programs())
+    if "shimx64.efi" in found and "grubx64.efi" in found:
+        try:
+            found[httpboot.NAME] = httpboot.build(
+                found["shimx64.efi"],
+                found["grubx64.efi"],
+                settings.address,
+                settings.http_port,
+                cache / f"httpboot-{settings.address}",
+            )
+        except MissingProgram as error:
+            log.warning("no HTTP Boot under Secure Boot: %s", error)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pxe.addresses import MacAddress
 from pxe.boot import FIRMWARE, Firmware, Loader, Platform
 from pxe.dhcp import options as o
 from pxe.dhcp.message import Message
+from pxe.httpboot import NAME as RAM_DISK
 from pxe.reservation import Reservation
 from pxe.settings import Settings
 
@@ -96,6 +97,8 @@ def boot_file(
             program = PXELINUX_PROGRAM
         case Platform.BIOS:
             program = BIOS_PROGRAM
+        case Platform.UEFI_X64 if firmware.http and (signed or loader is Loader.GRUB):
+            program = RAM_DISK
         case Platform.UEFI_X64 if signed:
             program = SHIM_PROGRAM
         case Platform.UEFI_X64 if loader is Loader.GRUB:

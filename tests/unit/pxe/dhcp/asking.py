@@ -20,6 +20,7 @@ RESERVED = Reservation(MAC, IPv4Address("10.20.0.11"), "ctl01")
 POOL = Pool(IPv4Address("10.20.3.1"), IPv4Address("10.20.3.4"))
 PROGRAMS = frozenset(
     {"undionly.kpxe", "snponly.efi", "shimx64.efi", "grubx64.efi", "pxelinux.0", "ipxe.efi"}
+    | {"secureboot.img"}
 )
 SETTINGS = Settings(
     interface="br-prov",

@@ -112,8 +112,8 @@ def test_a_raspberry_pi_5_looks_like_a_bios():
         (Firmware(Platform.UEFI_X64, ipxe=True), host(), SCRIPT),
         (Firmware(Platform.UEFI_X64, ipxe=True), host(Loader.PXELINUX), SCRIPT),
         (HTTP_FIRMWARE, host(), "http://10.20.0.1/snponly.efi"),
-        (HTTP_FIRMWARE, None, "http://10.20.0.1/shimx64.efi"),
-        (HTTP_FIRMWARE, host(Loader.GRUB), "http://10.20.0.1/grubx64.efi"),
+        (HTTP_FIRMWARE, None, "http://10.20.0.1/secureboot.img"),
+        (HTTP_FIRMWARE, host(Loader.GRUB), "http://10.20.0.1/secureboot.img"),
     ],
 )
 def test_each_firmware_gets_its_program(
