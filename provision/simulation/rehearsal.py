@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -147,8 +147,8 @@ class Rehearsal:
         now = datetime.now(UTC)
         self._read_events()
         for machine in self.machines.values():
-            if machine.progress.phase in (Phase.WAITING, Phase.ARRIVED, Phase.FAILED):
-                continue
+            if machine.process is None:
+                continue  # its turn has not come, or it is over
             before = machine.progress
             self._read_console(machine, now)
             if machine.progress.reason == LOST_REASON and machine.cycles < self.plan.power_cycles:
@@ -156,6 +156,7 @@ class Rehearsal:
                 self._cycle_power(machine)
             self._judge(machine, now)
             if machine.progress.phase.is_over:
+                self._read_inspection(machine)
                 _switch_off(machine)
         pairs = tuple((m.guest.host, m.progress) for m in self.machines.values())
         return Snapshot(now, pairs)
@@ -183,6 +184,13 @@ class Rehearsal:
         machine.console = (machine.console + new)[-CONSOLE_TAIL:]
         text = machine.console.decode(errors="replace")
         machine.progress = phases.after_console(machine.progress, text, now, self.plan.goal)
+
+    def _read_inspection(self, machine: Machine) -> None:
+        """What the machine reported of Secure Boot, if it was inspected, counts most."""
+        for newest in self.store.inspections(machine.guest.host.name)[:1]:
+            said = newest.report.get("secure_boot")
+            if isinstance(said, bool):
+                machine.progress = replace(machine.progress, secure_boot=said)
 
     def _judge(self, machine: Machine, now: datetime) -> None:
         """Fail a machine that ended by itself or takes too long."""
@@ -225,7 +233,7 @@ class Rehearsal:
         if machine.process is not None:
             machine.process.stop(grace=2)
         machine.cycles += 1
-        machine.console = b""
+        machine.console, machine.ended = b"", None
         self._start(machine)
 
     def _start(self, machine: Machine) -> None:

@@ -31,6 +31,7 @@ TIMEOUTS = {Accelerator.KVM: 180.0, Accelerator.TCG: 600.0}
 """Seconds that one machine may take by default."""
 
 KEPT_STORE = "rehearsal.db"
+STANDING_LOG = "standing-dhcp.log"
 POWER_CYCLES = 3
 """With a server that is killed: a firmware that gave up meanwhile is started again this often."""
 
@@ -72,7 +73,8 @@ def stage(inventory: Inventory, wishes: Wishes, base: Path) -> Iterator[Rehearsa
             taps.append(NOISE_PORT)
         network.make_segment(place.interface, address, place.subnet, taps)
         if place.dhcp is DhcpMode.PROXY:
-            stack.enter_context(standing_server(found[tools.DNSMASQ], inventory, folder))
+            log_file = wishes.logs / STANDING_LOG
+            stack.enter_context(standing_server(found[tools.DNSMASQ], inventory, folder, log_file))
         store_url = f"sqlite:///{folder / KEPT_STORE}"
         stack.callback(keep_store, folder, wishes.logs)
         written = write_inventory(inventory, folder, found, store_url)

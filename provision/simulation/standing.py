@@ -17,13 +17,14 @@ OUR_END, ITS_END = "standing0", "standing1"
 
 
 @contextmanager
-def standing_server(dnsmasq: Path, inventory: Inventory, folder: Path) -> Iterator[None]:
+def standing_server(
+    dnsmasq: Path, inventory: Inventory, folder: Path, log_file: Path
+) -> Iterator[None]:
     """Run dnsmasq in a network namespace of its own, joined to the bridge by a cable.
 
     It gives every host the address that the inventory promises, and nothing about booting.
     """
     address = standing_address(inventory)
-    log_file = folder / "dnsmasq.log"
     prefix = inventory.network.subnet.prefixlen
     # It waits for its interface, which can only be handed over once its namespace is there.
     words = ["unshare", "--net", "--", *dnsmasq_argv(dnsmasq, inventory, folder)]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from provision.simulation.marker import LINE
+from provision.store import Store
 from tests.rehearsal import EXAMPLE, require_simulator, simulate
 
 pytestmark = pytest.mark.timeout(900)
@@ -112,19 +113,27 @@ def test_a_rack_arrives_through_garbage_while_its_server_is_killed_again_and_aga
 
 
 def test_firmware_boots_beside_a_dhcp_server_that_stays(tmp_path: Path) -> None:
-    proxied = variation(tmp_path, lambda text: text.replace("subnet:", "dhcp: proxy\n  subnet:", 1))
+    proxied = variation(tmp_path, beside_a_standing_server)
     hosts = ("--host", "ctl01", "--host", "cmp02")
-    run = rehearse(tmp_path, proxied, *hosts, "--to", "ramdisk")
+    run = rehearse(tmp_path, proxied, *hosts, "--to", "ramdisk", "--guests", "1")
     assert run.status == 0, run.told
-    for name in ("ctl01", "cmp02"):
+    given = (run.logs / "standing-dhcp.log").read_text()
+    for name, address in (("ctl01", "10.20.0.11"), ("cmp02", "10.20.0.13")):
         assert run.phases(name)[-1] == "arrived"
+        assert f"DHCPACK(standing1) {address}" in given
 
 
-def test_an_ordinary_user_needs_no_root(tmp_path: Path) -> None:
+def test_an_ordinary_user_inspects_a_machine_under_secure_boot(tmp_path: Path) -> None:
     """In a user namespace we are user 1000, with no right beyond our own files."""
     ordinary = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
-    run = rehearse(tmp_path, EXAMPLE, "--host", "ctl01", "--to", "ramdisk", prefix=ordinary)
+    hosts = ("--host", "cmp04", "--to", "ramdisk")
+    run = rehearse(tmp_path, EXAMPLE, *hosts, prefix=ordinary)
     assert run.status == 0, run.told
+    assert run.facts["hosts"]["cmp04"]["secure_boot"] is True
+    with Store(f"sqlite:///{run.logs}/rehearsal.db") as store:
+        (inspection,) = store.inspections("cmp04")
+    assert (inspection.report["firmware"], inspection.report["secure_boot"]) == ("uefi", True)
+    assert inspection.report["lockdown"] == "integrity"
 
 
 def test_where_no_network_may_be_made_the_error_says_what_to_do(tmp_path: Path) -> None:
@@ -141,6 +150,12 @@ def test_an_unknown_host_is_bad_input(tmp_path: Path) -> None:
     done = simulate(tmp_path, EXAMPLE, "--host", "cmp99")
     assert done.returncode == 2
     assert "error: --host: there is no host 'cmp99'" in done.stderr
+
+
+def beside_a_standing_server(text: str) -> str:
+    """The network of an inventory whose addresses are somebody else's business."""
+    kept = [line for line in text.splitlines() if not line.startswith("  discovery:")]
+    return "\n".join(kept).replace("  subnet:", "  dhcp: proxy\n  subnet:", 1) + "\n"
 
 
 def variation(folder: Path, change: Callable[[str], str]) -> Path:
