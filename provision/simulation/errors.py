@@ -15,5 +15,5 @@ class NoWorld(SimulationError):
     """This machine does not let us make a private network."""
 
 
-class ServerDied(SimulationError):
-    """The boot server under rehearsal ended or never became ready."""
+class ServerNotReady(SimulationError):
+    """The boot server under rehearsal runs and does not serve; its log says why."""

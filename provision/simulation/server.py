@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from provision.run import Child, start
+from provision.simulation.errors import ServerNotReady
 
 READY_LIMIT = 90.0
 """Seconds until the server serves: it may have to build the ramdisk first."""
@@ -54,7 +55,7 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it serves.
 
-        Raises ProgramFailed when it ends instead, TimeoutError when neither happens.
+        Raises ProgramFailed when it ends instead, ServerNotReady when neither happens.
         """
         self._starts += 1
         said = self._scratch / f"server-{self._starts}.out"
@@ -63,7 +64,7 @@ class Server:
         while not said.read_text(encoding="utf-8").startswith(READY_WORD):
             self.require_alive()
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the boot server is not ready after {READY_LIMIT:.0f} s")
+                raise ServerNotReady(f"the boot server is not ready after {READY_LIMIT:.0f} s")
             time.sleep(0.1)
 
     def require_alive(self) -> None:

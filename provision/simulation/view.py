@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from provision.inventory.model import Host
+from provision.inventory.model import Host, HostFirmware
 from provision.simulation.guests import firmware_path
 from provision.simulation.phases import Phase, Progress
 from provision.simulation.rehearsal import Snapshot
@@ -64,7 +64,7 @@ def summary_table(snapshot: Snapshot) -> Table:
             host.name,
             firmware_path(host),
             Text(phase.words, STYLES[phase]),
-            secure_boot(progress),
+            secure_boot(host, progress),
             size(progress.octets),
             f"{age(progress, snapshot.at):.0f}",
             bar(progress, longest),
@@ -93,8 +93,10 @@ def change_line(host: Host, progress: Progress, count: int, begin: datetime) -> 
     return f"{words}: {progress.reason}" if mark.phase is Phase.FAILED else words
 
 
-def secure_boot(progress: Progress) -> str:
-    """What the kernel of the machine itself said."""
+def secure_boot(host: Host, progress: Progress) -> str:
+    """What the machine itself said; BIOS knows no such thing."""
+    if host.firmware is HostFirmware.BIOS:
+        return "-"
     return {True: "enabled", False: "disabled", None: "-"}[progress.secure_boot]
 
 

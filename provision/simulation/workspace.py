@@ -29,9 +29,7 @@ def workspace(base: Path) -> Iterator[Path]:
 
     Raises SimulationError when `base` belongs to somebody else.
     """
-    _claim(base)
-    remove_abandoned(base)
-    folder, lock = _make(base)
+    folder, lock = _enter(base)
     try:
         yield folder
     finally:
@@ -49,6 +47,16 @@ def remove_abandoned(base: Path) -> list[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder)
     return removed
+
+
+def _enter(base: Path) -> tuple[Path, int]:
+    while True:
+        _claim(base)
+        try:
+            remove_abandoned(base)
+            return _make(base)
+        except FileNotFoundError:
+            continue  # a run that just ended took the empty base away
 
 
 def _claim(base: Path) -> None:
