@@ -71,19 +71,22 @@ find_address() {
     say "network address=$(cat /run/address) mac=$MAC interface=$INTERFACE"
 }
 
-inspect() {
+deliver_inspection() {
     raise_links
     settle
     inspection >/run/inspection.json
-    say "inspected bytes=$(wc -c </run/inspection.json)"
-    report inspection "" "$(cat /run/inspection.json)" ||
-        stop "the server refused the inspection: $(cat /run/refusal)"
+    say "inspected bytes=$(wc -c </run/inspection.json) firmware=$(firmware | tr -d '"') secure_boot=$(secure_boot)"
+    report inspection "" "$(cat /run/inspection.json)" || return 1
     say "inspection delivered"
+}
+
+inspect() {
+    deliver_inspection || stop "the server refused the inspection: $(cat /run/refusal)"
     finish "$(word rackseed.after poweroff)"
 }
 
 write_image() {
-    settle
+    deliver_inspection || say "the server refused the inspection: $(cat /run/refusal)"
     if image; then
         finish "$(word rackseed.after reboot)"
     fi
