@@ -21,7 +21,7 @@ def missing_files(tree: Path) -> list[str]:
         assert spec is not None, f"{package} is not installed"
         assert spec.origin is not None
         installed = Path(spec.origin).parent
-        assert tree not in installed.parents, f"{package} was taken from the tree"
+        assert installed != tree / package, f"{package} was taken from the tree"
         for source in (tree / package).rglob("*"):
             if source.is_dir() or "__pycache__" in source.parts:
                 continue
