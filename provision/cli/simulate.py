@@ -35,7 +35,9 @@ PLAIN_WIDTH = 120
 
 
 def simulate(
-    inventory: Annotated[Path, typer.Argument(help="The inventory file.")] = Path("inventory.yaml"),
+    inventory: Annotated[
+        Path, typer.Argument(envvar="RACKSEED_INVENTORY", help="The inventory file.")
+    ] = Path("inventory.yaml"),
     host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this host; may be repeated.")
     ] = None,
@@ -208,7 +210,7 @@ def show_outcome(
     people.print(view.summary_table(outcome))
     people.print()
     for host, progress in outcome.machines:
-        people.print(f"{host.name}: {view.spans_line(progress)}", style="dim")
+        people.print(f"{host.name}: {view.spans_line(progress)}", style="dim", soft_wrap=True)
     for host, progress in outcome.machines:
         for alarm in progress.alarms:
             people.print(report.printable(f"{host.name}: alarm: {alarm}"), markup=False)

@@ -98,7 +98,7 @@ class Progress:
 
 
 SCRIPT_NAME = re.compile(r"(ipxe/|pxelinux\.cfg/|(grub/)?(x86_64-efi/)?grub\.cfg)")
-PROGRAM_NAME = re.compile(r"[^/]+\.(0|c32|efi|kpxe)")
+PROGRAM_NAME = re.compile(r"[^/]+\.(0|c32|efi|kpxe|img)")
 """Programs lie at the top of the served tree."""
 KERNEL_NAME = re.compile(r"ramdisk/vmlinuz")
 INITRD_NAME = re.compile(r"ramdisk/initrd\.img")

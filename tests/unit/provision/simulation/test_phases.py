@@ -60,6 +60,7 @@ def test_a_whole_boot_passes_every_phase_in_order() -> None:
         ("undionly.kpxe", Phase.PROGRAM),
         ("pxelinux.0", Phase.PROGRAM),
         ("//grubx64.efi", Phase.PROGRAM),
+        ("/secureboot.img", Phase.PROGRAM),
         ("pxelinux.cfg/01-52-54-00-aa-00-01", Phase.SCRIPT),
         ("/grub/grub.cfg-01-52-54-00-aa-00-01", Phase.SCRIPT),
         ("/grub/x86_64-efi/grub.cfg", Phase.SCRIPT),
