@@ -2,9 +2,15 @@
 
 usage: python benchmarks/storm.py [--clients N] [--rounds N] [--spread SECONDS]
 
-Both sides serve the same boot program, kernel and initrd to the same clients (storm_client.py),
-in turn, in one run. Printed: seconds from a client's power-on to its last byte, p50 and p99,
-and the ratio of ours to theirs. Needs root, dnsmasq and nginx.
+Both sides serve the same boot program, kernel and initrd to the same clients (storm_client.c,
+built with cc), in turn, in one run; the first of a round is the other side each time. rackseed runs
+with its defaults, and each of its scripts is a boot session of an armed machine, written to the
+store; dnsmasq serves DHCP and TFTP, nginx (a worker per core, sendfile) a script that is one file
+for all. Both keep a record of each request.
+
+Printed: seconds from a client's power-on to the end of each phase, median of the rounds' p50 and
+p99; clients that got everything; packets sent again; processor seconds that the servers and the
+client used during the storm; and the ratio of ours to theirs. Needs root, cc, dnsmasq and nginx.
 """
 
 import argparse
@@ -12,7 +18,9 @@ import json
 import math
 import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,7 +69,7 @@ racks:
 
 
 @contextmanager
-def ours(server: Namespace, folder: Path, clients: int) -> Iterator[int]:
+def ours(server: Namespace, folder: Path, clients: int) -> Iterator[list[int]]:
     """`rackseed serve`, as a user starts it; gives the process that all others hang from."""
     rackseed = Path(sys.executable).with_name("rackseed")
     env = {"RACKSEED_INVENTORY": str(folder / "inventory.yaml"),
@@ -75,13 +83,13 @@ def ours(server: Namespace, folder: Path, clients: int) -> Iterator[int]:
     process = server.start([rackseed, "serve"], env=env)
     try:
         process.wait_for("serving", 60)
-        yield process.pid
+        yield [process.pid]
     finally:
         process.stop(20)
 
 
 @contextmanager
-def theirs(server: Namespace, folder: Path, clients: int) -> Iterator[int]:
+def theirs(server: Namespace, folder: Path, clients: int) -> Iterator[list[int]]:
     """dnsmasq for DHCP and TFTP, nginx with sendfile for HTTP."""
     root = folder / "artifacts"
     (root / "boot.ipxe").write_text(
@@ -133,13 +141,33 @@ user root;
     try:
         dnsmasq.wait_for("started", 10)
         time.sleep(0.5)
-        yield nginx.pid
+        yield [dnsmasq.pid, nginx.pid]
     finally:
         nginx.stop()
         dnsmasq.stop()
 
 
-def one_storm(lab: Lab, side: str, clients: int, spread: float) -> dict[str, Any]:
+def build(folder: Path) -> Path:
+    """The client."""
+    program, source = folder / "storm_client", Path(__file__).with_name("storm_client.c")
+    subprocess.run([require_tool("cc", "gcc"), "-O2", "-o", program, source], check=True)
+    return program
+
+
+def cpu_seconds(pids: Sequence[int]) -> dict[int, float]:
+    """Processor seconds, user and system, of processes and all that they started."""
+    family, seconds = list(pids), {}
+    for pid in family:
+        try:
+            times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+            family += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        except OSError:
+            continue  # it has ended
+        seconds[pid] = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
+def one_storm(lab: Lab, side: str, program: Path, clients: int, spread: float) -> dict[str, Any]:
     """Fresh namespaces, a fresh server, one storm; the client's own JSON."""
     server, rack = lab.namespace("server"), lab.namespace("rack")
     lab.cable(server, "serve0", rack, "rack0")
@@ -154,14 +182,12 @@ def one_storm(lab: Lab, side: str, clients: int, spread: float) -> dict[str, Any
     (artifacts / "initrd.img").write_bytes(os.urandom(INITRD_BYTES))
     (artifacts / "snponly.efi").write_bytes(find_programs()["snponly.efi"].read_bytes())
     start = {"rackseed": ours, "dnsmasq + nginx": theirs}[side]
-    with start(server, folder, clients):
-        text = rack.run(
-            [sys.executable, Path(__file__).with_name("storm_client.py"),
-             "--clients", str(clients), "--spread", str(spread),
-             "--own", RELAY, "--server", SERVER],
-            timeout=600,
-        )  # fmt: skip
+    with start(server, folder, clients) as pids:
+        before = cpu_seconds(pids)
+        text = rack.run([program, str(clients), str(spread), RELAY, SERVER], timeout=600)
+        after = cpu_seconds(pids)
     result: dict[str, Any] = json.loads(text)
+    result["servers"] = [after[pid] - before.get(pid, 0) for pid in sorted(after)]
     return result
 
 
@@ -179,34 +205,58 @@ def main() -> None:
     options = parser.parse_args()
     console = Console()
     runs: dict[str, list[dict[str, Any]]] = {"rackseed": [], "dnsmasq + nginx": []}
-    for _ in range(options.rounds):
-        for side, results in runs.items():
-            with Lab() as lab:
-                results.append(one_storm(lab, side, options.clients, options.spread))
-            last = results[-1]
-            console.print(
-                f"{side}: {len(last['marks'])} of {options.clients} in {last['seconds']:.1f} s, "
-                f"{last['dhcp_retries']} DHCP retries"
-            )
-            for error in sorted(set(last["errors"]))[:3]:
-                console.print(f"  {last['errors'].count(error)} times {error}", markup=False)
-    table = Table(title=f"Boot storm, {options.clients} clients, median of {options.rounds} rounds")
-    for column in ("", "done", *(f"{phase} p50" for phase in PHASES), "p99 to done"):
+    with tempfile.TemporaryDirectory(prefix="rackseed-storm-") as folder:
+        program = build(Path(folder))
+        for number in range(options.rounds):
+            for side in list(runs)[:: -1 if number % 2 else 1]:
+                with Lab() as lab:
+                    result = one_storm(lab, side, program, options.clients, options.spread)
+                runs[side].append(result)
+                each = " ".join(f"{seconds:.1f}" for seconds in result["servers"])
+                console.print(
+                    f"{side}: {len(result['marks'])} of {options.clients} in "
+                    f"{result['seconds']:.1f} s; processor seconds of each server process: {each}"
+                )
+                for error in sorted(set(result["errors"])):
+                    times = result["errors"].count(error)
+                    console.print(f"  {times} times {error}", markup=False)
+    show(console, runs, options.clients)
+
+
+def show(console: Console, runs: dict[str, list[dict[str, Any]]], clients: int) -> None:
+    """Two tables: the times of the phases, and what it took."""
+    rounds = len(next(iter(runs.values())))
+    title = f"Boot storm, {clients} clients, median of {rounds} rounds"
+    columns = [*((phase, 0.5) for phase in PHASES), ("done", 0.99)]
+    table = Table(title=title)
+    for column in ("", *(f"{phase} p{share * 100:.0f}" for phase, share in columns)):
         table.add_column(column, justify="right")
-    figures: dict[str, list[float]] = {}
-    for side, results in runs.items():
-        figures[side] = [
+    figures = {
+        side: [
             statistics.median(
                 percentile([marks[phase] for marks in result["marks"]], share) for result in results
             )
-            for phase, share in [*((phase, 0.5) for phase in PHASES), ("done", 0.99)]
+            for phase, share in columns
         ]
-        done = min(len(result["marks"]) for result in results)
-        table.add_row(
-            side, f"{done}/{options.clients}", *(f"{value:.2f} s" for value in figures[side])
-        )
+        for side, results in runs.items()
+    }
+    for side, values in figures.items():
+        table.add_row(side, *(f"{value:.2f} s" for value in values))
     ratios = [a / b for a, b in zip(*figures.values(), strict=True)]
-    table.add_row("ratio", "", *(f"{ratio:.2f}" for ratio in ratios))
+    table.add_row("ratio", *(f"{ratio:.2f}" for ratio in ratios))
+    console.print(table)
+    table = Table(title="Complete, sent again (all rounds), processor seconds (median)")
+    for column in ("", "complete", "DHCP", "TFTP", "servers", "client"):
+        table.add_column(column, justify="right")
+    for side, results in runs.items():
+        table.add_row(
+            side,
+            f"{sum(len(result['marks']) for result in results)}/{rounds * clients}",
+            str(sum(result["dhcp_retries"] for result in results)),
+            str(sum(result["tftp_retries"] for result in results)),
+            f"{statistics.median(sum(result['servers']) for result in results):.2f}",
+            f"{statistics.median(result['cpu'] for result in results):.2f}",
+        )
     console.print(table)
 
 
