@@ -281,7 +281,7 @@ def render_answer(plan: InstallPlan, template: Path) -> str:
         raise AnswerError(f"{template}: {error}") from None
 
 
-COMPRESSIONS: Mapping[str, str] = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS: Mapping[str, str] = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
 """By the image's last suffix; any other is a raw image."""
 
 

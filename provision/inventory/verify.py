@@ -1,6 +1,6 @@
 """What an inventory names outside of itself: files, programs, the interface."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
@@ -13,6 +13,26 @@ from pxe.boot import Loader
 GRUB_PORT = 80
 """The only HTTP port that GRUB before 2.12 can reach."""
 
+PACKED: Mapping[bytes, tuple[str, str]] = {
+    b"\x1f\x8b": ("gzip", ".gz"),
+    b"\xfd7zXZ\0": ("xz", ".xz"),
+    b"\x28\xb5\x2f\xfd": ("zstd", ".zst"),
+}
+"""How a file begins that the ramdisk can unpack, its format, and the suffix that tells it so."""
+
+NOT_RAW: Mapping[bytes, str] = {
+    b"QFI\xfb": "qcow2",
+    b"KDMV": "VMDK",
+    b"vhdxfile": "VHDX",
+    b"conectix": "VHD",
+    b"BZh": "bzip2",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"hsqs": "squashfs",
+    b"PK\x03\x04": "zip",
+}
+"""How files begin that would be written to the disk as they are and never boot."""
+CONVERTIBLE = ("qcow2", "VMDK", "VHDX", "VHD")
+
 
 def verify_files(inventory: Inventory) -> list[Problem]:
     """Every file that a boot needs is there."""
@@ -21,6 +41,8 @@ def verify_files(inventory: Inventory) -> list[Problem]:
         if trouble := file_trouble(inventory.artifacts, path):
             hint = _near_file(inventory.artifacts, path)
             problems.append(Problem(need.place, need.key, trouble, hint))
+        elif need.key.endswith(".image"):
+            problems += verify_image(inventory.artifacts / path, need.place, need.key)
     for answer, (place, key) in _answers(inventory).items():
         problems += verify_template(answer, place, key)
     return problems
@@ -43,6 +65,23 @@ def file_trouble(folder: Path, path: str) -> str | None:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         return f"{folder / path} cannot be read ({why}), expected a readable file"
+
+
+def verify_image(path: Path, place: Place, key: str) -> list[Problem]:
+    """An image is what its name says: raw, or raw and packed in a way that the ramdisk knows."""
+    with path.open("rb") as file:
+        begin = file.read(8)
+    for magic, kind in NOT_RAW.items():
+        if begin.startswith(magic):
+            message = f"{path} is {kind}, expected a raw disk image"
+            hint = f"qemu-img convert -O raw {path.name} {path.stem}.raw"
+            return [Problem(place, key, message, hint if kind in CONVERTIBLE else None)]
+    kind, suffix = next((PACKED[magic] for magic in PACKED if begin.startswith(magic)), ("raw", ""))
+    expected = next((kind for kind, known in PACKED.values() if path.suffix == known), "raw")
+    if kind == expected:
+        return []
+    message = f"{path} is {kind} by its content and {expected} by its name, expected one of both"
+    return [Problem(place, key, message, f"rename it to end in {suffix}" if suffix else None)]
 
 
 def _near_file(folder: Path, path: str) -> str:

@@ -12,7 +12,13 @@ from provision.cli.main import invoke
 from provision.errors import ProgramFailed
 from provision.inventory.load import load
 from provision.inventory.model import Place
-from provision.inventory.verify import file_trouble, verify_files, verify_template, warn
+from provision.inventory.verify import (
+    file_trouble,
+    verify_files,
+    verify_image,
+    verify_template,
+    warn,
+)
 from pxe.programs import PROGRAMS
 from pxe.ramdisk.build import find_busybox
 from pxe.ramdisk.kernel import find_kernel
@@ -178,3 +184,26 @@ def test_grub_on_another_port_than_80_is_warned_about(rack):
     rack.write_text(text, encoding="utf-8")
     warnings = warn(load(rack), ["br-prov"])
     assert [warning.key for warning in warnings] == ["racks.r12.cmp03", "racks.r12.cmp04"]
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "said"),
+    [
+        ("a.raw", b"\xeb\x63\x90", None),
+        ("a.raw.gz", b"\x1f\x8b\x08", None),
+        ("a.raw.xz", b"\xfd7zXZ\0", None),
+        ("a.raw.zst", b"\x28\xb5\x2f\xfd", None),
+        ("a.img", b"QFI\xfb\0\0\0\3", "is qcow2, expected a raw disk image"),
+        ("a.raw.bz2", b"BZh91AY", "is bzip2, expected a raw disk image"),
+        ("a.raw", b"\x1f\x8b\x08", "is gzip by its content and raw by its name"),
+        ("a.gz", b"\xeb\x63\x90", "is raw by its content and gzip by its name"),
+    ],
+)
+def test_an_image_that_would_never_boot_is_found_by_how_it_begins(tmp_path, name, begin, said):
+    path = tmp_path / name
+    path.write_bytes(begin)
+    problems = verify_image(path, Place(tmp_path, 1), "roles.fast.image")
+    if said is None:
+        assert problems == []
+    else:
+        assert said in problems[0].message

@@ -166,7 +166,8 @@ def test_the_ramdisk_gets_its_orders_on_the_command_line():
 
 
 @pytest.mark.parametrize(
-    ("name", "compression"), [("a.img", "none"), ("a.img.gz", "gzip"), ("a.zst", "zstd")]
+    ("name", "compression"),
+    [("a.img", "none"), ("a.img.gz", "gzip"), ("a.raw.xz", "xz"), ("a.zst", "zstd")],
 )
 def test_an_image_is_ordered_by_lines_of_key_and_value(name, compression):
     text = deploy.image_answer(Path(name), "URL", sha256="ab", size=5, disk="largest")
