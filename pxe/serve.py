@@ -58,10 +58,12 @@ class BootServer:
 
 def planes(server: BootServer, *, tftp_workers: int = 1, http_workers: int = 1) -> list[Plane]:
     """The processes of a server, DHCP last: it must not promise what nobody serves yet."""
+    # Without a discovery pool a second server would not be found by asking for an address.
+    claim = f"interface {server.settings.interface}"
     return [
-        *(Plane(f"http-{n}", partial(serve_http, server)) for n in range(http_workers)),
-        *(Plane(f"tftp-{n}", partial(serve_tftp, server)) for n in range(tftp_workers)),
-        Plane("dhcp", partial(serve_dhcp, server)),
+        *(Plane(f"http-{n}", partial(serve_http, server), claim) for n in range(http_workers)),
+        *(Plane(f"tftp-{n}", partial(serve_tftp, server), claim) for n in range(tftp_workers)),
+        Plane("dhcp", partial(serve_dhcp, server), claim),
     ]
 
 

@@ -4,12 +4,13 @@ import ctypes
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -26,6 +27,9 @@ RESTART_DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each start of a plane that died; the last one repeats."""
 STEADY_AFTER = 60.0
 """A plane that ran this many seconds has earned its first restart delay again."""
+OPEN_FILES = 65536
+"""Files and sockets that a plane may have open, where the system allows so many."""
+STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -45,6 +49,8 @@ class Plane:
 
     name: str
     run: Callable[[Ready], None]
+    claim: str = ""
+    """What only one supervisor may serve at a time, such as an interface; empty: nothing."""
 
 
 @dataclass(slots=True)
@@ -67,41 +73,89 @@ def supervise(
 
     `prepare` is called first in each new process (logging, for example) and must be picklable.
     Planes start one after the other, in the order given, so a later one may rely on the
-    earlier. Raises PlaneFailed when one cannot start the first time; nothing is left running.
+    earlier. Raises PlaneFailed when one cannot start the first time, or when another supervisor
+    has what they claim; nothing is left running.
     """
     with ExitStack() as stack:
-        wake, waker = socket.socketpair()
-        stack.callback(wake.close)
-        stack.callback(waker.close)
-        waker.setblocking(False)
-        received: list[int] = []
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            stack.callback(signal.signal, number, signal.getsignal(number))
-            signal.signal(number, lambda got, _frame: received.append(got))
-        stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(waker.fileno()))
+        for claim in sorted({plane.claim for plane in planes if plane.claim}):
+            stack.enter_context(_claimed(claim))
+        signals = stack.enter_context(_Signals())
         running: list[_Running] = []
         stack.callback(_stop, running)
         for plane in planes:
-            running.append(_start(plane, prepare))
-            if {signal.SIGTERM, signal.SIGINT} & set(received):
+            started = _start(plane, prepare, signals)
+            if started is None:
                 return
+            running.append(started)
         on_ready()
-        _watch(running, received, wake, prepare)
+        _watch(running, signals, prepare)
 
 
-def _watch(
-    running: list[_Running],
-    received: list[int],
-    wake: socket.socket,
-    prepare: Callable[[], None],
-) -> None:
+@contextmanager
+def _claimed(claim: str) -> Iterator[None]:
+    """Hold a name that the kernel gives to one process of a network namespace at a time.
+
+    A socket in the abstract namespace (unix(7)): it is free again whatever way we end.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+        try:
+            held.bind(f"\0rackseed {claim}")
+        except OSError:
+            error = PlaneFailed(f"another rackseed serves {claim} already")
+            error.add_note("stop it first; two would share the ports and answer at random")
+            raise error from None
+        yield
+
+
+class _Signals:
+    """Gathers signals from its `with` on, and wakes who waits for `wake`."""
+
+    def __init__(self) -> None:
+        self.wake, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        self._received: list[int] = []
+        self._undo = ExitStack()
+
+    def __enter__(self) -> "_Signals":
+        for number in (*STOPS, signal.SIGHUP):
+            self._undo.callback(signal.signal, number, signal.getsignal(number))
+            signal.signal(number, lambda got, _frame: self._received.append(got))
+        self._undo.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(self._waker.fileno()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+        self.wake.close()
+        self._waker.close()
+
+    @property
+    def stop(self) -> bool:
+        """Whether it is time to end."""
+        return not STOPS.isdisjoint(self._received)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a signal came that nobody has looked at."""
+        return bool(self._received)
+
+    def reload(self) -> bool:
+        """Whether SIGHUP came since the last call."""
+        came = False
+        while signal.SIGHUP in self._received:  # in place: the handler may append any moment
+            self._received.remove(signal.SIGHUP)
+            came = True
+        return came
+
+    def wait(self, others: Sequence[Connection | int], timeout: float | None) -> None:
+        """Until a signal comes, one of `others` is ready, or the time is over."""
+        if self.wake in wait([self.wake, *others], timeout):
+            self.wake.recv(4096)
+
+
+def _watch(running: list[_Running], signals: _Signals, prepare: Callable[[], None]) -> None:
     due: dict[int, float] = {}
-    while True:
-        while received:
-            number = received.pop(0)
-            if number != signal.SIGHUP:
-                log.info("stopping signal=%s", signal.Signals(number).name)
-                return
+    while not signals.stop:
+        if signals.reload():
             for child in running:
                 _signal(child.process, signal.SIGHUP)
         now = time.monotonic()
@@ -119,18 +173,26 @@ def _watch(
                 due[index] = now + delay
             elif now >= due[index]:
                 del due[index]
-                try:
-                    child.process = _start(child.plane, prepare).process
-                except PlaneFailed as error:
-                    log.error("plane did not start again plane=%s: %s", child.plane.name, error)
-                child.started = time.monotonic()
-        alive = [child.process.sentinel for child in running if child.process.is_alive()]
+                _restart(child, prepare, signals)
+        # Not those that are alive now: one that died since it was looked at must wake us.
+        watched = [child.process.sentinel for n, child in enumerate(running) if n not in due]
         timeout = max(0.0, min(due.values()) - time.monotonic()) if due else None
-        if wake in wait([wake, *alive], timeout):
-            wake.recv(4096)
+        if not signals.pending:  # one that came during a restart has woken that already
+            signals.wait(watched, timeout)
+    log.info("stopping")
 
 
-def _start(plane: Plane, prepare: Callable[[], None]) -> _Running:
+def _restart(child: _Running, prepare: Callable[[], None], signals: _Signals) -> None:
+    try:
+        if started := _start(child.plane, prepare, signals):
+            child.process = started.process
+    except PlaneFailed as error:
+        log.error("plane did not start again plane=%s: %s", child.plane.name, error)
+    child.started = time.monotonic()
+
+
+def _start(plane: Plane, prepare: Callable[[], None], signals: _Signals) -> _Running | None:
+    """A plane that is ready; None when a signal to end came first. Raises PlaneFailed."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(
@@ -139,11 +201,13 @@ def _start(plane: Plane, prepare: Callable[[], None]) -> _Running:
     process.start()
     theirs.close()
     with ours:
-        said = _first_word(ours)
-    if not said:
+        said = _first_word(ours, signals)
+    if said == () and not signals.stop:
         log.info("plane ready plane=%s pid=%s", plane.name, process.pid)
         return _Running(plane, process)
     _stop([_Running(plane, process)])
+    if not said:
+        return None
     message, *notes = said
     error = PlaneFailed(f"{plane.name}: {message}")
     for note in notes:
@@ -151,10 +215,19 @@ def _start(plane: Plane, prepare: Callable[[], None]) -> _Running:
     raise error
 
 
-def _first_word(connection: Connection) -> Sequence[str]:
-    """Nothing from a plane that is ready, else why it is not and what to do about it."""
-    if not connection.poll(START_LIMIT):
-        return (f"was not ready within {START_LIMIT:.0f} seconds",)
+def _first_word(connection: Connection, signals: _Signals) -> Sequence[str] | None:
+    """Nothing from a plane that is ready, else why it is not and what to do about it.
+
+    None when we are to end before it said anything.
+    """
+    deadline = time.monotonic() + START_LIMIT
+    while not connection.poll():
+        if signals.stop:
+            return None
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return (f"was not ready within {START_LIMIT:.0f} seconds",)
+        signals.wait([connection], left)
     try:
         word: Sequence[str] = connection.recv()
     except EOFError:
@@ -185,9 +258,26 @@ def _child(plane: Plane, prepare: Callable[[], None], said: Connection, parent: 
         sys.exit(1)
     # Ctrl-C reaches the whole foreground group; only the supervisor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _allow_open_files()
     prepare()
+
+    def ready() -> None:
+        with said:
+            said.send(())
+
     try:
-        plane.run(lambda: said.send(()))
+        plane.run(ready)
     except (PxeError, OSError) as error:
-        said.send((str(error), *getattr(error, "__notes__", ())))
+        if said.closed:
+            log.error("plane failed plane=%s: %s", plane.name, error)
+        else:
+            said.send((str(error), *getattr(error, "__notes__", ())))
         sys.exit(1)
+
+
+def _allow_open_files() -> None:
+    """Use what the system allows: the usual 1024 are fewer than a plane's connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

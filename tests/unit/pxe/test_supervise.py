@@ -1,16 +1,20 @@
 """The supervisor, with real processes."""
 
+import logging
 import os
+import resource
 import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
+from pxe import supervise as module
 from pxe.errors import PxeError
 from pxe.supervise import Plane, PlaneFailed, restart_delay, supervise
 
@@ -28,8 +32,47 @@ def refuse(ready) -> None:
     raise PxeError("port 69 is taken")
 
 
+def never_ready(note: Path, ready) -> None:
+    with note.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    time.sleep(60)
+
+
+def ready_only_once(note: Path, ready) -> None:
+    if note.exists():
+        never_ready(note, ready)
+    wait_for_term(note, ready)
+
+
+def fail_later(note: Path, ready) -> None:
+    sys.stderr = note.open("a")
+    logging.basicConfig(stream=sys.stderr)
+    ready()
+    raise PxeError("netlink is gone")
+
+
+def note_open_files(note: Path, ready) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    note.write_text(f"{soft} {hard}")
+    raise PxeError("seen enough")
+
+
 def nothing() -> None:
     pass
+
+
+def supervise_one(run, note: Path, claim: str = "") -> None:
+    supervise([Plane("one", partial(run, note), claim)], nothing, nothing)
+
+
+@contextmanager
+def supervised(run, note: Path, claim: str = ""):
+    process = get_context("spawn").Process(target=supervise_one, args=(run, note, claim))
+    process.start()
+    until(lambda: note.exists() and note.read_text())
+    yield process
+    process.kill()
+    process.join()
 
 
 def supervisor(notes: list[Path]) -> None:
@@ -98,3 +141,73 @@ def test_a_plane_that_cannot_start_is_named_and_nothing_is_left(tmp_path):
 
 def test_restarts_come_at_growing_distances():
     assert [restart_delay(deaths) for deaths in (1, 2, 3, 4, 5, 9)] == [0.2, 0.5, 1, 2, 5, 5]
+
+
+@pytest.mark.parametrize("run", [never_ready, ready_only_once])
+def test_sigterm_ends_it_also_while_a_plane_hangs_before_it_is_ready(tmp_path, run):
+    note = tmp_path / "note"
+    with supervised(run, note) as process:
+        if run is ready_only_once:
+            os.kill(pids(note)[0], signal.SIGKILL)
+            until(lambda: len(pids(note)) == 2)
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(8)
+        assert process.exitcode == 0
+        assert not any(alive(pid) for pid in pids(note))
+
+
+def test_two_supervisors_never_serve_the_same_interface(tmp_path):
+    claim = f"interface test{os.getpid()}"
+    with supervised(wait_for_term, tmp_path / "first", claim):
+        with pytest.raises(PlaneFailed, match=f"another rackseed serves {claim} already"):
+            supervise_one(wait_for_term, tmp_path / "second", claim)
+        assert not (tmp_path / "second").exists()
+    with supervised(wait_for_term, tmp_path / "second", claim):
+        pass  # also after the first was killed
+
+
+def test_a_plane_that_fails_while_it_serves_says_why_in_one_line(tmp_path):
+    with supervised(fail_later, tmp_path / "note"):
+        until(lambda: "netlink is gone" in (tmp_path / "note").read_text())
+    assert "Traceback" not in (tmp_path / "note").read_text()
+
+
+def test_a_plane_may_open_more_files_than_a_login_shell(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        with pytest.raises(PlaneFailed, match="seen enough"):
+            supervise_one(note_open_files, tmp_path / "note")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    given = int((tmp_path / "note").read_text().split()[0])
+    assert given == min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
+
+
+class DiesWhileLookedAt:
+    """A process that is alive at the first look and dead from the second on."""
+
+    exitcode = pid = None
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.sentinel, writer = os.pipe()
+        os.close(writer)
+
+    def is_alive(self) -> bool:
+        self.looks += 1
+        return self.looks == 1
+
+
+@pytest.mark.timeout(20)
+def test_a_plane_that_dies_between_two_looks_is_noticed(monkeypatch):
+    child = module._Running(Plane("one", nothing), DiesWhileLookedAt())
+
+    def end(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(module, "_restart", end)
+    with module._Signals() as signals:
+        module._watch([child], signals, nothing)
+    assert child.deaths == 1
+    os.close(child.process.sentinel)
