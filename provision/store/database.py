@@ -1,6 +1,7 @@
 """The connection to SQLite or PostgreSQL: transactions, durability and plain errors."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ class Database:
         self.url = parse_url(url)
         self.name = describe(self.url)
         self._sqlite = self.url.get_backend_name() == "sqlite"
+        self._write_turn = threading.Lock()
         self._engine = self._connect_lazily()
         if self._sqlite:
             self._make_folder()
@@ -59,7 +61,7 @@ class Database:
 
         Raises StoreUnusable.
         """
-        with self._plain_errors(), self._engine.connect() as connection:
+        with self._one_writer(), self._plain_errors(), self._engine.connect() as connection:
             writer = connection.execution_options(rackseed_write=True, rackseed_durable=durable)
             with writer.begin():
                 yield writer
@@ -101,6 +103,22 @@ class Database:
             )
             error.add_note("make the folder, or name another store with --store")
             raise error from None
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        """SQLite has one writer at a time, and makes the others sleep ever longer between tries.
+
+        Threads of one process queue here instead, and are woken at once.
+        """
+        if not self._sqlite:
+            yield
+            return
+        if not self._write_turn.acquire(timeout=LOCK_WAIT_S):
+            raise StoreUnusable(f"the store {self.name} was busy for {LOCK_WAIT_S} seconds")
+        try:
+            yield
+        finally:
+            self._write_turn.release()
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """What happened, in order: transitions, alarms and exchanges on the wire; never changed."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, delete, func, or_, select, text
 
 from provision.lifecycle import HostState
-from provision.store.schema import LASTING, events
+from provision.store.schema import LASTING, events, instant
 from pxe.addresses import MacAddress
 
 ALARM = "alarm"
@@ -26,6 +27,10 @@ KEPT_KNOWN = 500_000
 """How many exchanges with hosts are kept, the newest; transitions and alarms always are.
 
 About 100 MB in SQLite. Between two prunings there may be `observer.PRUNE_EVERY` more of both."""
+
+StoredRow = tuple[object, ...]
+"""The values of one row, in the order of `_COLUMNS`, as the database drivers take them."""
+_COLUMNS = tuple(column.name for column in events.columns if column is not events.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,22 @@ class Event:
 
 def append(connection: Connection, new: Iterable[Event]) -> None:
     """Add events at the end."""
-    if rows := [_row(event) for event in new]:
-        connection.execute(events.insert(), rows)
+    write(connection, [row_of(event) for event in new])
+
+
+def write(connection: Connection, rows: Sequence[StoredRow]) -> None:
+    """Add rows at the end.
+
+    The driver gets them as they are: SQLAlchemy's processing of each value would take as long as
+    the database takes for all of them, and exchanges come by the thousand.
+    """
+    if rows:
+        mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+        marks = ", ".join([mark] * len(_COLUMNS))
+        connection.exec_driver_sql(
+            f"INSERT INTO {events.name} ({', '.join(_COLUMNS)}) VALUES ({marks})",
+            list(rows),
+        )
 
 
 def recent(
@@ -135,19 +154,20 @@ def prune(connection: Connection, *, unknown: int = KEPT_UNKNOWN, known: int = K
     return gone
 
 
-def _row(event: Event) -> dict[str, Any]:
-    return {
-        "at": event.at,
-        "host": event.host,
-        "mac": None if event.mac is None else str(event.mac),
-        "address": None if event.address is None else str(event.address),
-        "service": event.service,
-        "kind": event.kind,
-        "state_before": event.before and event.before.value,
-        "state_after": event.after and event.after.value,
-        "observed": event.observed,
-        "detail": dict(event.detail),
-    }
+def row_of(event: Event) -> StoredRow:
+    """An event as the database takes it."""
+    return (
+        instant(event.at),
+        event.host,
+        None if event.mac is None else str(event.mac),
+        None if event.address is None else str(event.address),
+        event.service,
+        event.kind,
+        event.before and event.before.value,
+        event.after and event.after.value,
+        event.observed,
+        json.dumps(dict(event.detail)),
+    )
 
 
 def _event(row: Row[Any]) -> Event:

@@ -29,6 +29,7 @@ from provision.store.observer import (
     UNKNOWN_PER_BATCH,
     Repeats,
     to_event,
+    to_row,
 )
 from provision.store.schema import meta
 from provision.store.tokens import Purpose, TokenRecord
@@ -405,6 +406,11 @@ def test_strangers_cannot_fill_the_store(store):
     assert len(written) <= 1 + 3 * UNKNOWN_PER_BATCH
 
 
+def test_the_short_way_of_an_exchange_writes_the_same_row_as_the_long_one():
+    for observation in (seen("OFFER", xid="0000002a"), seen(), seen(client=None, reason="why")):
+        assert to_row(observation, "a") == event_table.row_of(to_event(observation, "a"))
+
+
 def test_the_same_question_of_a_stranger_is_kept_once_a_minute_and_counted():
     repeats = Repeats()
     first = to_event(seen("DISCOVER", reason="no reservation"), None)
@@ -434,7 +440,7 @@ def test_the_servers_go_on_when_the_store_is_gone(store, monkeypatch):
         raise StoreUnusable("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr("provision.store.events.append", unusable)
+        patch.setattr("provision.store.events.write", unusable)
         store.observer.observe(seen())
         assert store.observer.flush()
     store.observer.observe(seen("REQUEST"))
