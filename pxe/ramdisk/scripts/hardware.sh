@@ -78,22 +78,31 @@ memory() {
     printf ',"installed_bytes":%s}' "$(number_or_null "$installed")"
 }
 
-# real_disks: the names of disks that are neither removable nor read-only, one a line.
-# all_disks: every disk with a device behind it and a medium in it.
+# all_disks: every disk with a device behind it and a medium in it. Linux lists each way to an NVMe
+# disk with two ports as a hidden disk of its own, which has no device node.
 all_disks() {
     set +f
     for block in /sys/block/*; do
         name=${block##*/}
         case "$name" in loop* | ram* | sr* | fd* | zram* | dm-* | md*) continue ;; esac
+        [ "$(cat "$block/hidden" 2>/dev/null)" = 1 ] && continue
         [ -e "$block/device" ] && [ "$(cat "$block/size")" -gt 0 ] && echo "$name"
     done
     set -f
 }
 
+# real_disks: the names of disks that are neither removable nor read-only, one a line.
 real_disks() {
     for name in $(all_disks); do
         [ "$(cat "/sys/block/$name/removable")" = 0 ] &&
             [ "$(cat "/sys/block/$name/ro")" = 0 ] && echo "$name"
+    done
+}
+
+# own_disks: real disks inside the machine; not those that it may share or that somebody left in it.
+own_disks() {
+    for name in $(real_disks); do
+        case "$(disk_transport "$name")" in usb | fc | iscsi) ;; *) echo "$name" ;; esac
     done
 }
 
@@ -117,7 +126,8 @@ disk_serial() {
 disk_transport() {
     case "$(readlink -f "/sys/block/$1")" in
     */usb[0-9]*) printf usb ;;
-    */nvme/*) printf nvme ;;
+    */session[0-9]*) printf iscsi ;;
+    */nvme*) printf nvme ;;
     */ata[0-9]*) printf sata ;;
     */virtio[0-9]*/host[0-9]*) printf scsi ;;
     */virtio[0-9]*) printf virtio ;;

@@ -17,12 +17,13 @@ answered() {
     sed -n "s/^$1=//p" /run/answer | head -n 1
 }
 
-# Print disk names by policy: smallest, largest, first, or the serial number of one.
+# Print disk names by policy: smallest, largest, first of the machine's own, or the serial number
+# of any.
 chosen_disk() {
     case "$1" in
-    first) real_disks | head -n 1 ;;
-    smallest) disks_by_size | sort -n | head -n 1 | cut -d' ' -f2 ;;
-    largest) disks_by_size | sort -rn | head -n 1 | cut -d' ' -f2 ;;
+    first) own_disks | head -n 1 ;;
+    smallest) own_disks | by_size | sort -n | head -n 1 | cut -d' ' -f2 ;;
+    largest) own_disks | by_size | sort -rn | head -n 1 | cut -d' ' -f2 ;;
     *)
         for disk in $(real_disks); do
             [ "$(disk_serial "$disk")" = "$1" ] && { echo "$disk"; break; }
@@ -31,8 +32,8 @@ chosen_disk() {
     esac
 }
 
-disks_by_size() {
-    for disk in $(real_disks); do
+by_size() {
+    while read -r disk; do
         echo "$(disk_bytes "$disk") $disk"
     done
 }
@@ -46,11 +47,12 @@ decompressed() {
     esac
 }
 
-# wiped DISK BYTES: no old boot sector, partition table or its copy at the end is left.
+# wiped DISK BYTES: no old boot sector, partition table or its copy at the end is left. Few disks
+# end on a MiB.
 wiped() {
     dd if=/dev/zero of="/dev/$1" bs=$MIB count=1 conv=fsync 2>/dev/null &&
-        dd if=/dev/zero of="/dev/$1" bs=$MIB seek="$(($2 / MIB - 1))" count=1 conv=fsync \
-            2>/dev/null
+        dd if=/dev/zero of="/dev/$1" bs=512 seek="$((($2 - MIB) / 512))" count=$((MIB / 512)) \
+            conv=fsync 2>/dev/null
 }
 
 # follow DISK BYTES: tell how far it is, by what the kernel counts as written to the disk, and end
@@ -115,7 +117,10 @@ image() {
     esac
 
     disk=$(chosen_disk "${policy:-smallest}")
-    [ -n "$disk" ] || { fail "no disk for disk=$policy among: $(disks_by_size | tr '\n' ';')"; return; }
+    [ -n "$disk" ] ||
+        { fail "no disk for disk=$policy among: $(real_disks | by_size | tr '\n' ';')"; return; }
+    # A name without a device would make dd write a file into memory, and all would seem well.
+    [ -b "/dev/$disk" ] || { fail "the disk $disk has no device /dev/$disk"; return; }
     bytes=$(disk_bytes "$disk")
     # What a compressed image needs shows while it is written.
     [ "$SIZE" -le "$bytes" ] ||
