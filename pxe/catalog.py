@@ -168,6 +168,10 @@ class Catalog:
             return NotFound("no such name can be in the tree")
         if script := script_name(name):
             return self._script(script, peer)
+        return self.common(name)
+
+    def common(self, name: PurePosixPath) -> File | Text | NotFound:
+        """What every peer gets for a name that is no `script_name`; looks at files only."""
         if name.name == "autoexec.ipxe":
             return Text(render_autoexec().encode())
         if program := self.programs.get(str(name)):

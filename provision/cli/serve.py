@@ -1,6 +1,7 @@
 """`rackseed serve`: the boot server for one provisioning network."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -214,6 +215,8 @@ def open_site(source: Source, plane: str) -> Iterator[InventorySite]:
         signal.signal(signal.SIGHUP, reload)
         if plane == "http":
             Thread(target=site.prepare, name="prepare", daemon=True).start()
+        gc.collect()
+        gc.freeze()  # what is here now stays: looking through it again would stop the server
         yield site
 
 

@@ -13,11 +13,12 @@ from typing import Final
 
 from aiohttp import web
 
-from pxe.catalog import Catalog, File, NotFound, Text, normalise
+from pxe.catalog import Catalog, File, NotFound, Text, normalise, script_name
 from pxe.errors import DecodeError
 from pxe.http.report import BODY_LIMIT, decode_report
 from pxe.http.select import content_type
 from pxe.http.transfer import Undelivered, cut_off, deliver, send_body, send_file
+from pxe.http.turns import Turns
 from pxe.site import Observation, Outcome, Refusal, Service, Site
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
     One catch-all on the raw path: what firmware sends (`//x`, `%2F`) is normalised by the
     catalog's own rules, and nothing is ever redirected, because UEFI HTTP Boot does not follow.
     """
+    turns = Turns()
 
     async def health(
         exchange: _Exchange, name: PurePosixPath, peer: IPv4Address
@@ -92,14 +94,17 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
         exchange: _Exchange, name: PurePosixPath, peer: IPv4Address
     ) -> web.StreamResponse:
         request = exchange.request
-        found = await asyncio.to_thread(catalog.resolve, request.rel_url.raw_path, peer)
+        if script_name(name):
+            found = await asyncio.to_thread(catalog.resolve, request.rel_url.raw_path, peer)
+        else:
+            found = catalog.common(name)
         match found:
             case Text():
                 return await send_body(request, 200, found.body, found.content_type)
             case File():
                 try:
                     kind = content_type(name, request.headers.get("User-Agent", ""))
-                    return await send_file(request, found, kind)
+                    return await send_file(request, found, kind, turns)
                 except OSError as error:
                     return await exchange.refuse(404, "no such file", str(error))
             case NotFound():

@@ -13,11 +13,14 @@ from aiohttp import web
 
 from pxe.catalog import File
 from pxe.http.select import Selection, entity_tag, select
+from pxe.http.turns import Turns
 
 GRACE: Final = 30.0
 """Seconds that any transfer may take."""
 SLOWEST: Final = 16 << 10
 """Bytes per second that a transfer must reach beyond its grace."""
+PIECE: Final = 4 << 20
+"""Bytes that one sendfile(2) may take before others have their chance: about 2 ms."""
 DELIVERY_LIMIT: Final = 10.0
 """Seconds within which the client's TCP must acknowledge an answer."""
 
@@ -66,8 +69,10 @@ async def deliver(request: web.Request, body: bytes, content_type: str) -> web.R
     return response
 
 
-async def send_file(request: web.Request, file: File, content_type: str) -> web.StreamResponse:
-    """Send the part of a file that the request's headers select, by sendfile(2).
+async def send_file(
+    request: web.Request, file: File, content_type: str, turns: Turns
+) -> web.StreamResponse:
+    """Send the part of a file that the request's headers select, by sendfile(2), in its turn.
 
     Raises OSError when the file is gone (nothing was sent then), Undelivered when the client is.
     """
@@ -77,9 +82,12 @@ async def send_file(request: web.Request, file: File, content_type: str) -> web.
     if head or not selection.length:
         await response.prepare(request)
     else:
-        with await asyncio.to_thread(file.open) as handle:
+        with file.open() as handle:
             await response.prepare(request)
-            async with asyncio.timeout(GRACE + selection.length / SLOWEST):
+            async with (
+                turns.take(selection.length),
+                asyncio.timeout(GRACE + selection.length / SLOWEST),
+            ):
                 await _send_part(request, handle, selection)
     await response.write_eof()
     return response
@@ -106,15 +114,59 @@ def _file_response(file: File, selection: Selection, content_type: str) -> web.S
 async def _send_part(request: web.Request, handle: BinaryIO, selection: Selection) -> None:
     transport = _transport(request)
     os.posix_fadvise(handle.fileno(), selection.offset, selection.length, os.POSIX_FADV_SEQUENTIAL)
+    # asyncio's own sendfile is for TLS: it asks epoll anew for each piece of a file.
+    encrypted = transport.get_extra_info("sslcontext") is not None
     try:
-        sent = await asyncio.get_running_loop().sendfile(
-            transport, handle, selection.offset, selection.length
-        )
+        if encrypted or transport.get_write_buffer_size():
+            sent = await asyncio.get_running_loop().sendfile(
+                transport, handle, selection.offset, selection.length
+            )
+        else:
+            sent = await _pour(transport, handle, selection)
     except (OSError, RuntimeError) as error:  # RuntimeError: the transport is closing
         sent = handle.tell() - selection.offset
         raise Undelivered(f"went away after {sent} of {selection.length} bytes") from error
     if sent != selection.length:
         raise Undelivered("the file became shorter while it was sent")
+
+
+async def _pour(transport: asyncio.Transport, handle: BinaryIO, selection: Selection) -> int:
+    """Send a part of a file whenever the socket takes more; returns bytes sent.
+
+    The file's position is then where it ended, also when an OSError is raised.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    at, end = selection.offset, selection.offset + selection.length
+
+    def writable() -> None:
+        nonlocal at
+        if done.done():
+            return  # cancelled a moment ago
+        try:
+            sent = os.sendfile(connection.fileno(), handle.fileno(), at, min(end - at, PIECE))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            loop.remove_writer(connection)
+            done.set_exception(error)
+            return
+        at += sent
+        if at == end or not sent:
+            loop.remove_writer(connection)
+            done.set_result(None)
+
+    transport.pause_reading()  # a client that closes its half has not gone away
+    # A second descriptor: asyncio lets nobody else watch the one of its transport.
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
+        loop.add_writer(connection, writable)
+        try:
+            await done
+        finally:
+            loop.remove_writer(connection)
+            handle.seek(at)
+            transport.resume_reading()
+    return at - selection.offset
 
 
 async def _acknowledged(connection: socket.socket) -> None:
