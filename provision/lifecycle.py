@@ -83,6 +83,8 @@ TRANSITIONS: Mapping[tuple[HostState, EventKind], HostState | Back] = {
     (_S.ARMED, _E.INSPECTION_STARTED): _S.INSPECTING,
     (_S.ARMED, _E.PROGRESS): _S.ARMED,
     (_S.ARMED, _E.ANSWER_DELIVERED): _S.DEPLOYING,
+    # The server was killed between an answer's last byte and its note: the report proves it.
+    (_S.ARMED, _E.INSTALLED): _S.ACTIVE,
     (_S.ARMED, _E.FAILED): _S.FAILED,
     (_S.ARMED, _E.DISARMED): Back.PRIOR,
     (_S.DEPLOYING, _E.PROGRESS): _S.DEPLOYING,

@@ -39,6 +39,7 @@ ROWS = {
         E.INSPECTION_STARTED: S.INSPECTING,
         E.PROGRESS: S.ARMED,
         E.ANSWER_DELIVERED: S.DEPLOYING,
+        E.INSTALLED: S.ACTIVE,
         E.FAILED: S.FAILED,
         E.DISARMED: "prior",
     },

@@ -392,12 +392,23 @@ def test_a_last_report_repeated_changes_nothing_and_is_welcome(site, store, kind
     assert store.record("img").state is state
 
 
-def test_a_host_cannot_call_itself_installed_before_it_had_its_answer(site, store):
+def test_a_host_whose_delivery_was_never_noted_is_installed_by_its_own_report(site, store):
     arm(store, ["img"])
-    report = token(word(boot(site, "img"), "rackseed.report"))
-    refused = site.report(report, AT["img"], Report(ReportKind.INSTALLED))
-    assert "a host that is armed does not know 'installed'" in refused.reason
-    assert store.record("img").state is S.ARMED
+    target = boot(site, "img")
+    secret, report = answer_token(target), token(word(target, "rackseed.report"))
+    assert isinstance(site.answer(secret, AT["img"]), Answer)
+    # Here the server is killed: the machine has its answer, and nobody wrote that down.
+    assert site.report(report, AT["img"], Report(ReportKind.INSTALLED)) is None
+    assert store.record("img").state is S.ACTIVE
+    assert isinstance(boot(site, "img"), LocalDisk)
+    assert isinstance(site.answer(secret, AT["img"]), Refusal)
+
+
+def test_a_host_that_is_not_armed_cannot_call_itself_installed(site, store):
+    report = token(word(boot(site, "kick"), "rackseed.report"))
+    refused = site.report(report, AT["kick"], Report(ReportKind.INSTALLED))
+    assert "a host that is inspecting does not know 'installed'" in refused.reason
+    assert store.record("kick").state is S.INSPECTING
 
 
 def test_a_report_from_elsewhere_is_refused_and_an_alarm(site, store):
