@@ -58,6 +58,7 @@ def load(path: Path, *, default_store: str | None = None) -> Inventory:
     store = read_store(top) or default_store or default_store_url()
     artifacts = path.parent / (read_folder(top, "artifacts") or "artifacts")
     secrets = read_secrets(top)
+    keep_private(draft, artifacts, store, secrets, found)
     if found.problems or draft.network is None:
         raise InventoryInvalid(found.problems)
     roles = build_roles(draft, found)
@@ -124,6 +125,29 @@ def read_secrets(top: Section) -> Path | None:
         message = f"{path} has mode {mode:04o}, expected 0600: others may read it"
         top.found.add("secrets", message, f"chmod 600 {path}")
     return path
+
+
+def keep_private(
+    draft: Draft, artifacts: Path, store: str, secrets: Path | None, found: Findings
+) -> None:
+    """Nothing that is not for every machine on the segment lies in the folder that is served."""
+    served = os.path.realpath(artifacts)  # Path.resolve fails on a loop of links
+    private: dict[str, Path | None] = {
+        "the inventory": found.path,
+        "the secrets": secrets,
+        "the store": Path(store.removeprefix("sqlite:///"))
+        if store.startswith("sqlite:")
+        else None,
+    }
+    for name, role in draft.resolved.items():
+        if "answer" in role:
+            private[f"the answer of role {name}"] = found.path.parent / role["answer"]
+    for what, path in private.items():
+        if path is not None and Path(os.path.realpath(path)).is_relative_to(served):
+            message = f"{artifacts} holds {what}, expected only files for every machine to read"
+            hint = "name a folder of its own:  artifacts: artifacts"
+            found.add("artifacts", message, hint)
+            return
 
 
 def read_store(top: Section) -> str | None:

@@ -624,3 +624,37 @@ def test_secrets_of_the_right_mode_are_accepted(tmp_path):
     (tmp_path / "s.yaml").touch(mode=0o600)
     (tmp_path / "rack.yaml").write_text(SECRETS, encoding="utf-8")
     assert load(tmp_path / "rack.yaml").secrets == tmp_path / "s.yaml"
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "more", "what"),
+    [
+        (".", "", "the inventory"),
+        ("/", "", "the inventory"),
+        ("own/../", "", "the inventory"),
+        ("link", "", "the inventory"),
+        ("kept", "secrets: kept/s.yaml", "the secrets"),
+        ("kept", "store: sqlite:///kept/rack.db", "the store"),
+    ],
+)
+def test_a_folder_that_is_served_holds_nothing_private(tmp_path, artifacts, more, what):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "kept/s.yaml").touch(mode=0o600)
+    (tmp_path / "link").symlink_to(".")
+    text = GOOD.replace("artifacts: files", f"artifacts: {artifacts}\n{more}")
+    (problem,) = problems(tmp_path, text)
+    assert problem.key == "artifacts"
+    assert f" holds {what}, expected only files for every machine" in problem.message
+
+
+def test_an_answer_is_not_served_as_a_file(tmp_path):
+    text = GOOD.replace("answer: a.j2", "answer: files/a.j2")
+    (problem,) = problems(tmp_path, text)
+    assert "files holds the answer of role controller" in problem.message
+
+
+def test_a_loop_of_links_is_no_crash(tmp_path):
+    (tmp_path / "files").symlink_to("files")
+    (tmp_path / "rack.yaml").write_text(GOOD, encoding="utf-8")
+    assert load(tmp_path / "rack.yaml").artifacts == tmp_path / "files"
