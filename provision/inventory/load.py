@@ -140,7 +140,7 @@ def keep_private(
         else None,
     }
     for name, role in draft.resolved.items():
-        if "answer" in role:
+        if role.get("answer"):
             private[f"the answer of role {name}"] = found.path.parent / role["answer"]
     for what, path in private.items():
         if path is not None and Path(os.path.realpath(path)).is_relative_to(served):

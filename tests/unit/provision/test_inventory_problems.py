@@ -1,5 +1,7 @@
 """Every mistake in an inventory is its own sentence, with its line, its key and a hint."""
 
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -658,3 +660,35 @@ def test_a_loop_of_links_is_no_crash(tmp_path):
     (tmp_path / "files").symlink_to("files")
     (tmp_path / "rack.yaml").write_text(GOOD, encoding="utf-8")
     assert load(tmp_path / "rack.yaml").artifacts == tmp_path / "files"
+
+
+SALT = (
+    *("{", "}", "[", "]", ":", "- ", "\n", "  ", "*a", "&a ", "<<: *a", "~", "'", '"', "/", ".."),
+    *(
+        "99999999999999999999",
+        "0.0.0.0/0",
+        "-",
+        "null",
+        "!!str ",
+        "? ",
+        "|",
+        "%",
+        "\u0663",
+        "é",
+        "",
+    ),
+)
+
+
+def test_whatever_a_person_breaks_is_refused_and_never_a_crash(tmp_path):
+    chance = random.Random(20260712)
+    path = tmp_path / "rack.yaml"
+    for _ in range(400):
+        text = GOOD
+        for _ in range(chance.randint(1, 5)):
+            at = chance.randrange(len(text) + 1)
+            cut = chance.choice((0, 0, chance.randint(1, 12)))
+            text = text[:at] + chance.choice(SALT) + text[at + cut :]
+        path.write_text(text, encoding="utf-8")
+        with suppress(InventoryInvalid):
+            load(path)
