@@ -47,7 +47,7 @@ class Boots:
         self._clock = clock
         self._alarms = alarms
         self._recent: ShortMemory[_Boot] = ShortMemory(SAME_BOOT_S)
-        self._made = 0
+        self._sessions = 0
 
     def forget(self) -> None:
         """Begin every boot anew: the inventory changed."""
@@ -111,13 +111,13 @@ class Boots:
                 tokens.digest(reports), host.name, host.mac, address, Purpose.REPORT, arming,
                 base_url, now,
             )  # fmt: skip
-            self._add_token(connection, key)
             report = deploy.report_url(base_url, reports)
             if action is Action.INSTALL:
                 answer_key = replace(key, digest=tokens.digest(token), purpose=Purpose.ANSWER)
-                self._add_token(connection, answer_key)
+                self._add_tokens(connection, key, answer_key)
                 answer = deploy.answer_url(base_url, token)
                 return deploy.install_target(host, inventory, answer=answer, report=report)
+            self._add_tokens(connection, key)
             if record.state is not HostState.RESCUE:
                 started = tokens.event_of(key, now, EventKind.INSPECTION_STARTED.value)
                 hosts.apply(connection, record, EventKind.INSPECTION_STARTED, started)
@@ -143,7 +143,7 @@ class Boots:
             key = TokenRecord(
                 tokens.digest(token), None, client, address, Purpose.REPORT, None, base_url, now
             )
-            self._add_token(connection, key)
+            self._add_tokens(connection, key)
             started = tokens.event_of(key, now, EventKind.INSPECTION_STARTED.value)
             events.append(connection, [replace(started, observed=True)])
         report = deploy.report_url(base_url, token)
@@ -151,11 +151,11 @@ class Boots:
         self._recent.keep(client, _Boot(what, token, target))
         return target
 
-    def _add_token(self, connection: Connection, record: TokenRecord) -> None:
-        tokens.add(connection, record)
-        self._made += 1
-        if self._made % 64 == 0:
-            tokens.forget(connection, record.made_at - TOKENS_KEPT)
+    def _add_tokens(self, connection: Connection, *records: TokenRecord) -> None:
+        tokens.add(connection, *records)
+        self._sessions += 1
+        if self._sessions % 64 == 0:
+            tokens.forget(connection, records[0].made_at - TOKENS_KEPT)
 
     def _same_boot(
         self, connection: Connection, mac: MacAddress, what: tuple[object, ...]

@@ -1,23 +1,27 @@
 """The state of each host, changed only through the table of the life cycle."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
 
 from provision.lifecycle import EventKind, HostState, Illegal, advance, prior_after
 from provision.store import events
 from provision.store.events import Event
 from provision.store.schema import hosts
 
-_INSERT: Mapping[str, Callable[[Table], Any]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
+# Made once: for these small statements, building them would take longer than running them.
+_ENROL: Mapping[str, Insert] = {
+    "sqlite": sqlite.insert(hosts).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(hosts).on_conflict_do_nothing(),
 }
+_FIND = select(hosts).where(hosts.c.name == bindparam("wanted"))
+_FIND_AND_LOCK = _FIND.with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class HostRecord:
 
 def find(connection: Connection, name: str) -> HostRecord:
     """The record of a host; one never seen is enrolled."""
-    row = connection.execute(select(hosts).where(hosts.c.name == name)).one_or_none()
+    row = connection.execute(_FIND, {"wanted": name}).one_or_none()
     return HostRecord(name) if row is None else _record(row)
 
 
@@ -47,11 +51,12 @@ def all_records(connection: Connection) -> Mapping[str, HostRecord]:
 
 def lock(connection: Connection, name: str, at: datetime) -> HostRecord:
     """The record of a host, which no other writer can change until this transaction ends."""
-    insert = _INSERT[connection.dialect.name](hosts)
-    row = {"name": name, "state": HostState.ENROLLED.value, "changed_at": at}
-    connection.execute(insert.values(row).on_conflict_do_nothing())
-    query = select(hosts).where(hosts.c.name == name).with_for_update()
-    return _record(connection.execute(query).one())
+    found = connection.execute(_FIND_AND_LOCK, {"wanted": name}).one_or_none()
+    if found is None:
+        row = {"name": name, "state": HostState.ENROLLED.value, "changed_at": at}
+        connection.execute(_ENROL[connection.dialect.name], row)
+        found = connection.execute(_FIND_AND_LOCK, {"wanted": name}).one()
+    return _record(found)
 
 
 def lock_all(connection: Connection, names: Sequence[str], at: datetime) -> list[HostRecord]:

@@ -7,7 +7,7 @@ from enum import Enum
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, Row, bindparam, delete, select
 
 from provision.store.events import Event
 from provision.store.schema import tokens
@@ -54,37 +54,49 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def add(connection: Connection, record: TokenRecord) -> None:
-    """Keep a new token."""
-    connection.execute(
-        tokens.insert().values(
-            digest=record.digest,
-            host=record.host,
-            mac=str(record.mac),
-            address=str(record.address),
-            purpose=record.purpose.value,
-            arming=record.arming,
-            base_url=record.base_url,
-            made_at=record.made_at,
-        )
+# Made once: for these small statements, building them would take longer than running them.
+_ADD = tokens.insert()
+_FIND = select(tokens).where(tokens.c.digest == bindparam("wanted"))
+_FIND_AND_LOCK = _FIND.with_for_update()
+_WITHDRAW = (
+    tokens.update()
+    .where(
+        tokens.c.mac == bindparam("whose"),
+        tokens.c.withdrawn_at.is_(None),
+        tokens.c.used_at.is_(None),
     )
+    .values(withdrawn_at=bindparam("at"))
+)
+
+
+def add(connection: Connection, *records: TokenRecord) -> None:
+    """Keep new tokens."""
+    rows = [
+        {
+            "digest": record.digest,
+            "host": record.host,
+            "mac": str(record.mac),
+            "address": str(record.address),
+            "purpose": record.purpose.value,
+            "arming": record.arming,
+            "base_url": record.base_url,
+            "made_at": record.made_at,
+        }
+        for record in records
+    ]
+    connection.execute(_ADD, rows)
 
 
 def find(connection: Connection, token: str, *, lock: bool = False) -> TokenRecord | None:
     """The record of a token; with `lock` nobody else changes it in this transaction."""
-    query = select(tokens).where(tokens.c.digest == digest(token))
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    query = _FIND_AND_LOCK if lock else _FIND
+    row = connection.execute(query, {"wanted": digest(token)}).one_or_none()
     return None if row is None else _record(row)
 
 
 def withdraw(connection: Connection, mac: MacAddress, at: datetime) -> None:
     """Make every open token of a machine worthless."""
-    still_open = (
-        tokens.c.mac == str(mac),
-        tokens.c.withdrawn_at.is_(None),
-        tokens.c.used_at.is_(None),
-    )
-    connection.execute(tokens.update().where(*still_open).values(withdrawn_at=at))
+    connection.execute(_WITHDRAW, {"whose": str(mac), "at": at})
 
 
 def withdraw_host(connection: Connection, host: str, at: datetime) -> None:

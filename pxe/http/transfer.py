@@ -85,7 +85,7 @@ async def send_file(
         with file.open() as handle:
             await response.prepare(request)
             async with (
-                turns.take(selection.length),
+                turns.take(request.remote or "", selection.length),
                 asyncio.timeout(GRACE + selection.length / SLOWEST),
             ):
                 await _send_part(request, handle, selection)

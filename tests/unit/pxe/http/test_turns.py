@@ -9,14 +9,19 @@ BIG = SMALL + 1
 
 
 async def transfer(order: Turns, name: str, told: list[str], ends: asyncio.Event) -> None:
-    async with order.take(BIG):
+    async with order.take(name, BIG):
         told.append(name)
         await ends.wait()
 
 
 async def settle() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def _no_place_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "NEXT_LIMIT", 0)
 
 
 def test_big_transfers_begin_in_the_order_in_which_they_came() -> None:
@@ -40,7 +45,7 @@ def test_big_transfers_begin_in_the_order_in_which_they_came() -> None:
 def test_a_small_transfer_waits_for_nobody() -> None:
     async def story() -> None:
         order = Turns(at_once=1)
-        async with order.take(BIG), asyncio.timeout(0.1), order.take(SMALL):
+        async with order.take("a", BIG), asyncio.timeout(0.1), order.take("b", SMALL):
             pass
 
     asyncio.run(story())
@@ -53,12 +58,12 @@ def test_a_stalled_transfer_holds_others_up_for_its_turn_only(
 
     async def story() -> None:
         order = Turns(at_once=1)
-        async with order.take(BIG), asyncio.timeout(1), order.take(BIG):
+        async with order.take("a", BIG), asyncio.timeout(1), order.take("b", BIG):
             pass
         # Its place was given back once, not twice.
-        async with order.take(BIG):
+        async with order.take("c", BIG):
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.005), order.take(BIG):
+                async with asyncio.timeout(0.005), order.take("d", BIG):
                     pass
 
     asyncio.run(story())
@@ -71,7 +76,7 @@ def test_a_transfer_begins_in_the_end_whatever_the_others_do(
 
     async def story() -> None:
         order = Turns(at_once=1)
-        async with order.take(BIG), asyncio.timeout(0.5), order.take(BIG):
+        async with order.take("a", BIG), asyncio.timeout(0.5), order.take("b", BIG):
             pass
 
     asyncio.run(story())
@@ -88,5 +93,25 @@ def test_a_client_that_goes_away_leaves_the_queue() -> None:
         ends.set()
         await asyncio.gather(first, last)
         assert told == ["first", "last"]
+
+    asyncio.run(story())
+
+
+def test_a_machine_that_began_goes_on_before_the_next_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "NEXT_LIMIT", 0.05)
+
+    async def story() -> None:
+        order, told = Turns(at_once=1), list[str]()
+
+        async def boot(peer: str) -> None:
+            for part in ("kernel", "initrd"):
+                async with order.take(peer, BIG):
+                    told.append(f"{peer} {part}")
+                await asyncio.sleep(0.001)
+
+        await asyncio.gather(boot("first"), boot("second"))
+        assert told == ["first kernel", "first initrd", "second kernel", "second initrd"]
 
     asyncio.run(story())
