@@ -1,6 +1,7 @@
 """Every mistake in an inventory is its own sentence, with its line, its key and a hint."""
 
 import random
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -690,5 +691,14 @@ def test_whatever_a_person_breaks_is_refused_and_never_a_crash(tmp_path):
             cut = chance.choice((0, 0, chance.randint(1, 12)))
             text = text[:at] + chance.choice(SALT) + text[at + cut :]
         path.write_text(text, encoding="utf-8")
+        with suppress(InventoryInvalid):
+            load(path)
+
+
+@pytest.mark.parametrize("salt", SALT)
+def test_no_value_whatever_is_a_crash(tmp_path, salt):
+    path = tmp_path / "rack.yaml"
+    for value in re.finditer(r"(?<=: )[^\s,{}\[\]]+", GOOD):
+        path.write_text(GOOD[: value.start()] + salt + GOOD[value.end() :], encoding="utf-8")
         with suppress(InventoryInvalid):
             load(path)
