@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from provision.errors import BadInput
 from provision.inventory.model import Place
 
+NEAR = 0.6
+"""How like two words must be, of 1, so that one may be a misspelling of the other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -39,12 +42,26 @@ class InventoryInvalid(BadInput):
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, or None when none is near."""
-    by_lower = {name.lower(): name for name in known}
-    matches = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[matches[0]] if matches else None
+    return next(iter(all_nearest(word, known)), None)
+
+
+def all_nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The known words most like `word` and equally so, in their order; none when none is near.
+
+    For a host's name the choice is a person's: `cmp0` is as near to cmp01 as to cmp04.
+    """
+    matcher = difflib.SequenceMatcher(b=word.lower())
+    likeness = {}
+    for name in known:
+        matcher.set_seq1(name.lower())
+        likeness[name] = matcher.ratio()
+    best = max(likeness.values(), default=0.0)
+    return [name for name, ratio in likeness.items() if ratio == best >= NEAR]
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
-    """A hint for an unknown word: the nearest one, else all of them."""
-    near = nearest(word, known)
-    return f"did you mean '{near}'?" if near else f"known here: {', '.join(known) or 'none'}"
+    """A hint for an unknown word: the nearest, all those equally near, else every one."""
+    near = all_nearest(word, known)
+    if not near:
+        return f"known here: {', '.join(known) or 'none'}"
+    return f"did you mean {' or '.join(map(repr, near))}?"

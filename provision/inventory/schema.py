@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from provision.inventory.document import Items, Node, Scalar, Table
 from provision.inventory.model import Place
-from provision.inventory.problems import Problem, suggestion
+from provision.inventory.problems import Problem, nearest
 from provision.inventory.values import Mismatch
 
 T = TypeVar("T")
@@ -77,7 +77,9 @@ class Section:
                 found.lines[self.path(name)] = scalar.line
             else:
                 message = f"unknown key {quote(name)}, expected one of {', '.join(known)}"
-                found.add(self.path(name), message, suggestion(name, known), scalar.line)
+                near = nearest(name, known)
+                hint = f"did you mean '{near}'?" if near else None
+                found.add(self.path(name), message, hint, scalar.line)
 
     def path(self, name: str) -> str:
         """The key path of one of our keys."""

@@ -278,6 +278,11 @@ def read_bmc(host: Section) -> Bmc | None:
 def read_top(found: Findings, node: Node) -> Section | None:
     """The whole file as a section; None after noting that it is no mapping."""
     if isinstance(node, Table):
+        if not set(TOP) & set(node.entries):
+            # Told once and without its words: it may be any file, also one of secrets.
+            message = f"no section of an inventory is in it, expected {', '.join(TOP)}"
+            found.add("", message, "name the inventory with --inventory PATH")
+            return None
         return Section(node, "", found, TOP)
     found.add("", f"the file is {describe(node)}, expected the sections {', '.join(TOP)}")
     return None

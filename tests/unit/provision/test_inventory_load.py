@@ -259,3 +259,13 @@ def test_state_is_kept_where_the_user_may_write(monkeypatch, user, environment, 
 )
 def test_the_nearest_known_word_is_offered(word, near):
     assert nearest(word, ["gateway", "mac", "subnet"]) == near
+
+
+def test_a_file_that_is_no_inventory_is_told_once_and_not_quoted(tmp_path):
+    path = tmp_path / "passwords"
+    path.write_text("root: hunter2\nme: hunter3\n", encoding="utf-8")
+    with pytest.raises(InventoryInvalid) as refused:
+        load(path)
+    [problem] = refused.value.problems
+    assert "no section of an inventory is in it" in problem.text
+    assert "hunter" not in problem.text
