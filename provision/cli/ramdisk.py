@@ -36,7 +36,7 @@ def ramdisk(
     packed = f"{made.method}, {size(made.unpacked_size)} unpacked"
     report.print_line(f"kernel    {made.kernel}  {size(made.kernel_size)}, {made.version}")
     report.print_line(f"initrd    {made.initrd}  {size(made.initrd_size)}, {packed}")
-    report.print_line(f"modules   {' '.join(made.drivers)}")
+    report.print_paragraph(" ".join(made.drivers), "modules   ")
     report.print_line(f"built in  {' '.join(made.builtin) or 'none'}")
     report.print_line(f"absent    {' '.join(made.absent) or 'none'}")
     report.print_line(f"firmware  {' '.join(made.firmware) or 'none'}")

@@ -1,7 +1,11 @@
 """The one place that prints expected errors and picks the exit status."""
 
 import json
+import logging
+import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
@@ -10,6 +14,8 @@ import typer
 
 from provision.errors import BadInput, ProgramFailed, ProvisionError
 from pxe.errors import PxeError
+
+log = logging.getLogger(__name__)
 
 
 class ExitStatus(IntEnum):
@@ -93,7 +99,35 @@ def print_line(text: str = "") -> None:
 
 def print_good(text: str) -> None:
     """Print one line of good news on stdout, green on a terminal."""
-    typer.secho(printable(text), fg=typer.colors.GREEN)
+    print_marked(text, typer.colors.GREEN, bold=False)
+
+
+def print_alarm(text: str) -> None:
+    """Print one line that must not be overlooked on stdout, red on a terminal."""
+    print_marked(text, typer.colors.RED)
+
+
+def print_marked(text: str, colour: str | None = None, *, bold: bool = True) -> None:
+    """Print one line, marked on a terminal that shows colours and is allowed to (no-color.org)."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    typer.secho(printable(text), fg=colour, bold=bold, color=False if plain else None)
+    sys.stdout.flush()
+
+
+def print_paragraph(text: str, head: str = "") -> None:
+    """Print text after `head`: on a terminal wrapped to its width, else on one line."""
+    if not sys.stdout.isatty():
+        print_line(head + text)
+        return
+    lines = textwrap.wrap(
+        printable(text),
+        shutil.get_terminal_size().columns,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    print(*lines, sep="\n")
 
 
 def print_block(title: str, text: str) -> None:
@@ -117,6 +151,7 @@ def run_to_status(command: Callable[[], object]) -> int:
     """Run `command`; expected errors are shown and become an exit status."""
     try:
         result = command()
+        sys.stdout.flush()
     except typer.TyperException as misuse:
         context = getattr(misuse, "ctx", None)
         name = context.command_path if context else "rackseed"
@@ -129,4 +164,19 @@ def run_to_status(command: Callable[[], object]) -> int:
     except (ProvisionError, PxeError) as error:
         show_exception(error)
         return status_of(error) or ExitStatus.FAILED
+    except OSError as error:
+        # A full disk, a folder that may not be written: the machine's state, not our mistake.
+        log.debug("where it happened:", exc_info=True)
+        if not isinstance(error, BrokenPipeError):
+            show_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        leave_stdout()
+        return ExitStatus.FAILED
     return result if isinstance(result, int) else ExitStatus.DONE
+
+
+def leave_stdout() -> None:
+    """What could not be written stays unwritten: the interpreter's end would try once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,5 +1,6 @@
 """The command line: what it offers, how it fails, and with which status."""
 
+import errno
 import json
 import os
 import signal
@@ -121,6 +122,40 @@ def test_each_expected_error_has_its_status(error, status):
 def test_an_unexpected_error_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         report.run_to_status(raising(ZeroDivisionError()))
+
+
+def test_the_state_of_the_machine_is_an_error_without_traceback(capsys):
+    full = raising(OSError(errno.ENOSPC, "No space left on device", "/srv/boot"))
+    assert report.run_to_status(full) == 1
+    assert capsys.readouterr().err == "error: /srv/boot: No space left on device\n"
+
+
+def test_output_that_cannot_be_written_is_one_error():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*RUN, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: [Errno 28] No space left on device\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*RUN, "--help"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_paragraph_is_wrapped_on_a_terminal_alone(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    report.print_paragraph("one two three four five", "words  ")
+    assert capsys.readouterr().out == "words  one two three four five\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    report.print_paragraph("one two three four five", "words  ")
+    assert capsys.readouterr().out == "words  one two three\n       four five\n"
 
 
 def test_a_hint_is_the_note_of_an_error(capsys):
