@@ -67,6 +67,8 @@ def _order(
 
 
 def _refused(record: HostRecord, kind: EventKind) -> NotArmed:
+    if kind is EventKind.DISARMED:
+        return NotArmed(f"{record.name} is {record.state.value}, not armed: nothing to take back")
     error = NotArmed(f"{record.name}: {record.state.value}, cannot be {kind.value}")
     if record.state is HostState.DEPLOYING:
         error.add_note(f"to give the installation up, rackseed disarm {record.name}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provision.cli import report
-from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, StoreOption
+from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, StoreOption, is_there
 from provision.errors import BadInput
 
 if TYPE_CHECKING:
@@ -28,14 +28,16 @@ UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "d
 def events(
     host: Annotated[
         str | None,
-        typer.Argument(metavar="[HOST|MAC]", help="One host, or one machine by MAC address."),
+        typer.Argument(metavar="HOST|MAC", help="One host, or one machine by MAC address."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     since: Annotated[
         str | None,
         typer.Option("--since", metavar="TIME", help="10m, 2h, 1d, or 2026-05-04T12:00."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most the newest N.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most the newest N.")
+    ] = 50,
     inventory: InventoryOption = DEFAULT_INVENTORY,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document for each line.")
@@ -54,7 +56,10 @@ def events(
     begin = parse_since(since, datetime.now(UTC)) if since else None
     loaded = load(inventory)
     name, mac = whose(loaded, host) if host else (None, None)
-    with Store(store or loaded.store) as opened:
+    url = store or loaded.store
+    if not follow and not is_there(url):
+        return report.ExitStatus.DONE
+    with Store(url) as opened:
         last = 0
         for event in opened.events(name, mac=mac, since=begin, limit=limit):
             show(event, as_json)
@@ -118,11 +123,11 @@ def show(event: "Event", as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_facts(event), ensure_ascii=False, default=str), flush=True)
         return
-    line = report.printable(as_line(event)).replace("\n", " ")
+    line = as_line(event).replace("\n", " ")
     if event.kind == "alarm":
-        typer.secho(line, fg=typer.colors.RED, bold=True)
+        report.print_alarm(line)
     else:
-        print(line, flush=True)
+        print(report.printable(line), flush=True)
 
 
 def as_line(event: "Event") -> str:

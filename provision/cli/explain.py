@@ -1,14 +1,22 @@
 """`rackseed explain`: why a host boots as it does, from what was recorded."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from provision.cli import report
-from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, JsonOption, StoreOption
+from provision.cli.options import (
+    DEFAULT_INVENTORY,
+    InventoryOption,
+    JsonOption,
+    StoreOption,
+    is_there,
+)
 
 if TYPE_CHECKING:
+    from provision.store.events import Event
     from provision.store.hosts import HostRecord
     from provision.symptoms import Finding
     from provision.trail import Trail
@@ -37,13 +45,17 @@ def explain(
     from provision.cli.events import as_facts, whose
     from provision.inventory.load import load
     from provision.store import Store
+    from provision.store.hosts import HostRecord
     from provision.trail import Trail
 
     loaded = load(inventory)
     name, mac = whose(loaded, host)
-    with Store(store or loaded.store) as opened:
-        found = opened.events(name, mac=mac, limit=LOOKED_AT)
-        record = opened.record(name) if name else None
+    found: Sequence[Event] = ()
+    record = HostRecord(name) if name else None
+    if is_there(url := store or loaded.store):
+        with Store(url) as opened:
+            found = opened.events(name, mac=mac, limit=LOOKED_AT)
+            record = opened.record(name) if name else None
     trail = Trail(
         name=name or str(mac),
         events=tuple(sorted(found, key=lambda event: (event.at, event.id))),
@@ -97,9 +109,9 @@ def show_findings(findings: "list[Finding]") -> None:
     if not findings:
         report.print_line("no known symptom")
     for finding in findings:
-        line = report.printable(f"{finding.rule}: {finding.text}")
-        typer.secho(line, fg=typer.colors.RED if finding.rule == "alarm" else None, bold=True)
-        report.print_line(f"  {finding.advice}")
+        colour = typer.colors.RED if finding.rule == "alarm" else None
+        report.print_marked(f"{finding.rule}: {finding.text}", colour)
+        report.print_paragraph(finding.advice, "  ")
         report.print_line(f"  source: {finding.source}")
 
 

@@ -1,27 +1,36 @@
 """`rackseed inspect`: the hardware that machines reported, held against the inventory."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from provision.cli import report
-from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, JsonOption, StoreOption
-from provision.errors import BadInput
+from provision.cli.options import (
+    DEFAULT_INVENTORY,
+    InventoryOption,
+    JsonOption,
+    StoreOption,
+    store_exists,
+)
+from provision.errors import BadInput, ProvisionError
 
 if TYPE_CHECKING:
     from provision.hardware import Facts
     from provision.inventory.model import Inventory
     from provision.store.inspections import Inspection
 
-COLUMNS = ("HOST", "MAC", "REPORTED", "PRODUCT", "THREADS", "MEMORY", "DISKS", "GPUS", "DIFFERS")
+COLUMNS = ("host", "mac", "reported", "product", "threads", "memory", "disks", "gpus", "differs")
+
+
+class NotReported(ProvisionError):
+    """A machine has not told what it is made of; boot it first."""
 
 
 def inspect(
     host: Annotated[
         str | None,
-        typer.Argument(metavar="[HOST|MAC]", help="One machine in full; without it a table."),
+        typer.Argument(metavar="HOST|MAC", help="One machine in full; without it a table."),
     ] = None,
     inventory: InventoryOption = DEFAULT_INVENTORY,
     as_json: JsonOption = False,
@@ -62,10 +71,8 @@ def read_inspections(url: str) -> "list[Inspection]":
     Raises StoreError.
     """
     from provision.store import Store
-    from provision.store.database import parse_url
 
-    parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+    if not store_exists(url):
         return []
     with Store(url) as opened:
         return opened.newest_inspections()
@@ -74,7 +81,7 @@ def read_inspections(url: str) -> "list[Inspection]":
 def find_inspection(name: str, inventory: "Inventory", newest: "list[Inspection]") -> "Inspection":
     """The report of a host, or of a machine by its MAC address.
 
-    Raises BadInput when there is no such machine, or no report of it.
+    Raises BadInput when there is no such machine, NotReported when it has told nothing.
     """
     from provision.inventory.problems import suggestion
     from pxe.addresses import MacAddress
@@ -92,9 +99,9 @@ def find_inspection(name: str, inventory: "Inventory", newest: "list[Inspection]
     for inspection in reversed(newest):
         if inspection.mac == mac or (known is not None and inspection.host == name):
             return inspection
-    error = BadInput(f"{name} has not reported its hardware")
-    error.add_note("rackseed events shows whether it booted the inspection ramdisk")
-    raise error
+    missing = NotReported(f"{name} has not reported its hardware")
+    missing.add_note(f"rackseed explain {name}  tells how far it came")
+    raise missing
 
 
 def differing(inspection: "Inspection", inventory: "Inventory") -> list[str]:
@@ -132,7 +139,7 @@ def row(inspection: "Inspection", inventory: "Inventory") -> tuple[str, ...]:
     return (
         name_of(inspection, inventory),
         str(inspection.mac),
-        f"{inspection.at:%Y-%m-%d %H:%M}",
+        f"{inspection.at.astimezone():%Y-%m-%d %H:%M}",
         facts.part("dmi").text("product") or "-",
         facts.part("cpu").text("threads") or "-",
         size(installed(facts)),
@@ -159,7 +166,7 @@ def screen(inspection: "Inspection", inventory: "Inventory") -> Iterator[str]:
 
     facts = Facts(inspection.report)
     dmi, cpu = facts.part("dmi"), facts.part("cpu")
-    at = f"{inspection.at:%Y-%m-%d %H:%M:%S} UTC"
+    at = f"{inspection.at.astimezone():%Y-%m-%d %H:%M:%S}"
     yield f"{name_of(inspection, inventory)}  {inspection.mac}  {at}"
     for difference in differing(inspection, inventory):
         yield f"  differs   {difference}"

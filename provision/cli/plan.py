@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provision.cli import report
-from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, JsonOption, StoreOption
+from provision.cli.options import (
+    DEFAULT_INVENTORY,
+    InventoryOption,
+    JsonOption,
+    StoreOption,
+    store_exists,
+)
 from provision.errors import BadInput
 
 if TYPE_CHECKING:
@@ -19,7 +25,7 @@ if TYPE_CHECKING:
 
 def plan(
     host: Annotated[
-        str | None, typer.Argument(metavar="[HOST]", help="One host in full; without it a table.")
+        str | None, typer.Argument(metavar="HOST", help="One host in full; without it a table.")
     ] = None,
     inventory: InventoryOption = DEFAULT_INVENTORY,
     answer: Annotated[
@@ -42,6 +48,9 @@ def plan(
     from provision.inventory.load import load
     from provision.inventory.views import settings
 
+    if answer and not host:
+        raise BadInput("--answer shows the answer of one host, expected its name:  "
+                       "rackseed plan HOST --answer")  # fmt: skip
     loaded = load(inventory)
     names = [known_host(loaded, host)] if host else list(loaded.hosts)
     records = {} if armed else read_records(store or loaded.store)
@@ -83,14 +92,10 @@ def read_records(url: str) -> "Mapping[str, HostRecord]":
 
     Raises StoreError.
     """
-    from pathlib import Path
-
     from provision.store import Store, StoreError
-    from provision.store.database import parse_url
 
     try:
-        parsed = parse_url(url)
-        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+        if not store_exists(url):
             return {}
         with Store(url) as opened:
             return opened.records()
@@ -159,10 +164,11 @@ def show_host(plan: "HostPlan", answer: str | None) -> None:
         "state": facts["state"],
         "boots": " then ".join([*facts["programs"], facts["script_name"]]),
         "next boot": facts["next_boot"],
-        "changes": "; ".join(facts["changes"]) or "nothing",
     }
     for name, value in rows.items():
         report.print_line(f"  {name:<10} {value}")
+    for index, change in enumerate(facts["changes"] or ["nothing"]):
+        report.print_line(f"  {'' if index else 'changes':<10} {change}")
     report.print_block(facts["script_name"], facts["script"])
     if answer is not None:
         report.print_block("the answer, once", facts["answer"])

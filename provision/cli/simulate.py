@@ -36,7 +36,8 @@ PLAIN_WIDTH = 120
 
 def simulate(
     inventory: Annotated[
-        Path, typer.Argument(envvar="RACKSEED_INVENTORY", help="The inventory file.")
+        Path,
+        typer.Argument(metavar="PATH", envvar="RACKSEED_INVENTORY", help="The inventory file."),
     ] = Path("inventory.yaml"),
     host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this host; may be repeated.")
@@ -44,16 +45,23 @@ def simulate(
     to: Annotated[Goal, typer.Option(help="How far each machine must come.")] = Goal.DISK,
     guests: Annotated[
         int | None,
-        typer.Option(min=1, help="Machines at once; by default what cores and memory bear."),
+        typer.Option(
+            metavar="N", min=1, help="Machines at once; by default what cores and memory bear."
+        ),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=1, help="Seconds that one machine may take.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=1, help="Seconds that one machine may take."),
     ] = None,
     keep: Annotated[
         Path, typer.Option(metavar="DIR", help="Where consoles and the server's log are kept.")
     ] = DEFAULT_LOGS,
     fault: Annotated[
-        list[Fault] | None, typer.Option(help="Make trouble while the rack boots.")
+        list[Fault] | None,
+        typer.Option(
+            metavar="|".join(fault.value for fault in Fault),
+            help="Make trouble while the rack boots.",
+        ),
     ] = None,
     as_json: JsonOption = False,
     world: Annotated[Path | None, typer.Option(hidden=True, envvar=WORLD)] = None,

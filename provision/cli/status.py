@@ -1,13 +1,19 @@
 """`rackseed status`: where every host stands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from provision.cli import report
-from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, JsonOption, StoreOption
+from provision.cli.options import (
+    DEFAULT_INVENTORY,
+    InventoryOption,
+    JsonOption,
+    StoreOption,
+    is_there,
+)
 
 if TYPE_CHECKING:
     from provision.inventory.model import Host
@@ -37,9 +43,14 @@ def status(
 
     loaded = load(inventory)
     names = [known_host(loaded, name) for name in hosts or loaded.hosts]
-    with Store(store or loaded.store) as opened:
-        records, newest, alarms = opened.records(), opened.newest_events(), opened.alarms()
-        told = {name: opened.events(name, kinds=("alarm",), limit=1) for name in alarms}
+    records: Mapping[str, HostRecord] = {}
+    newest: Mapping[str, Event] = {}
+    alarms: Mapping[str, int] = {}
+    told: Mapping[str, Sequence[Event]] = {}
+    if is_there(url := store or loaded.store):
+        with Store(url) as opened:
+            records, newest, alarms = opened.records(), opened.newest_events(), opened.alarms()
+            told = {name: opened.events(name, kinds=("alarm",), limit=1) for name in alarms}
     rows = [
         as_facts(loaded.hosts[name], records.get(name), newest.get(name), alarms.get(name, 0))
         for name in names
@@ -52,7 +63,7 @@ def status(
     for name in names:
         for alarm in told.get(name, []):
             text = f"alarm: {name}: {alarm.reason} (rackseed explain {name})"
-            typer.secho(report.printable(text), fg=typer.colors.RED, bold=True)
+            report.print_alarm(text)
     return report.ExitStatus.DONE
 
 

@@ -121,7 +121,37 @@ def test_an_installed_host_takes_force(cli, store):
 
 
 def test_disarming_what_is_not_armed_is_an_error(cli):
-    assert cli("disarm", "cmp01", status=1) == ("error: cmp01: enrolled, cannot be disarmed\n")
+    assert cli("disarm", "cmp01", status=1) == (
+        "error: cmp01 is enrolled, not armed: nothing to take back\n"
+    )
+
+
+@pytest.mark.parametrize("command", [["status"], ["events"], ["explain", "cmp01"]])
+def test_looking_makes_no_store_and_says_that_there_is_none(capsys, tmp_path, command):
+    url = f"sqlite:///{tmp_path}/misspelt/store.db"
+    assert invoke([*command, "--store", url]) == 0
+    assert f"warning: there is no store {url} yet" in capsys.readouterr().err
+    assert not (tmp_path / "misspelt").exists()
+
+
+@pytest.mark.parametrize("url", ["foo", "mysql://me:hunter2@h/x", "postgresql://me:hunter2@h:x/y"])
+def test_a_url_that_names_no_store_is_misuse_and_keeps_its_password(cli, url):
+    said = cli("status", "--store", url, status=2)
+    assert "expected sqlite:///FILE or postgresql://HOST/NAME" in said
+    assert "hunter2" not in said
+
+
+def test_a_name_between_several_hosts_is_not_decided_for_the_operator(cli):
+    said = cli("arm", "cmp0", status=2)
+    assert " hint: did you mean 'cmp01' or 'cmp02'?" in said
+
+
+def test_an_alarm_has_no_colour_where_none_is_wanted(cli, store, monkeypatch):
+    append(store, Event(datetime.now(UTC), "site", ALARM, "cmp01", detail={"reason": "twice"}))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "\x1b[31m" in cli("events")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in cli("events")
 
 
 def test_the_status_is_a_table_with_alarms_below(cli, store):

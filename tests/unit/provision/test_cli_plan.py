@@ -100,7 +100,8 @@ def test_a_table_has_a_line_for_each_host(rack, capsys):
 def test_one_host_is_shown_in_full(rack, capsys):
     assert invoke(["plan", "ctl01", "-i", str(rack), "--armed", "--answer"]) == 0
     shown = capsys.readouterr().out
-    assert "changes    armed -> deploying when the answer is fetched; deploying -> active" in shown
+    assert "  changes    armed -> deploying when the answer is fetched\n" in shown
+    assert "             deploying -> active when" in shown
     assert "  | #!ipxe" in shown
     assert "hostname=ctl01.cloud.example.org" in shown
 
@@ -147,3 +148,8 @@ def test_what_a_boot_changes_follows_from_the_table_of_states(rack, state):
     host = load(rack).hosts["cmp01"]
     changes = changes_of(host, HostRecord("cmp01", state))
     assert [change.partition(" when ")[0] for change in changes] == CHANGES[state]
+
+
+def test_an_answer_is_that_of_one_host(capsys, tmp_path):
+    assert invoke(["plan", "--answer", "-i", str(tmp_path / "rack.yaml")]) == 2
+    assert "--answer shows the answer of one host" in capsys.readouterr().err
