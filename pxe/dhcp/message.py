@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address
 from struct import Struct, unpack
 from typing import Final
@@ -36,6 +37,10 @@ LARGEST_LIMIT: Final = 1500 - 28
 """Octets of one Ethernet frame; firmware claims up to 65280 (option 57) and cannot join parts."""
 LARGEST: Final = 4096
 """Octets of a message that we look at."""
+
+
+_ipv4 = lru_cache(8192)(IPv4Address)
+"""The same addresses come and go; making one takes as long as reading ten options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class Message:
 
     def _address(self, code: int) -> IPv4Address | None:
         value = self.options.get(code)
-        return None if value is None else IPv4Address(value)
+        return None if value is None else _ipv4(value)
 
     def encode(self, limit: int = USUAL_LIMIT) -> bytes:
         """The message as it goes on the wire, at most `limit` octets.
@@ -117,14 +122,7 @@ class Message:
         """
         if len(self.sname) > SNAME_ROOM or len(self.file) > FILE_ROOM:
             raise ValueError("sname or file is too long")
-        area = b"".join(
-            [
-                _written(code, value)
-                if code in _NOT_PLAIN or len(value) > o.LONGEST
-                else bytes((code, len(value))) + value
-                for code, value in self.options.items()
-            ]
-        )
+        area = b"".join([_written(code, value) for code, value in self.options.items()])
         sname, file = self.sname, self.file
         if HEADER.size + len(area) + 1 > limit:
             area, file, sname = self._spread(limit - HEADER.size)
@@ -183,9 +181,9 @@ def _place(code: int, value: bytes, areas: Sequence[_Area]) -> None:
 
 
 _ADDED_BY_ENCODE = frozenset({o.PAD, o.OVERLOAD, o.END})
-_NOT_PLAIN = _ADDED_BY_ENCODE | {o.BOOT_FILE_NAME}
 
 
+@lru_cache(1024)
 def _written(code: int, value: bytes) -> bytes:
     if code in _ADDED_BY_ENCODE:
         raise ValueError(f"option {code} is not for callers to set")
@@ -220,10 +218,10 @@ def decode(data: bytes) -> Message:
         raise DecodeError(f"message type {options[o.MESSAGE_TYPE][0]} is not one of RFC 2131")
     return Message(
         op, xid, MacAddress(chaddr), hops, secs, flags,
-        IPv4Address(ciaddr) if ciaddr else NOWHERE,
-        IPv4Address(yiaddr) if yiaddr else NOWHERE,
-        IPv4Address(siaddr) if siaddr else NOWHERE,
-        IPv4Address(giaddr) if giaddr else NOWHERE,
+        _ipv4(ciaddr) if ciaddr else NOWHERE,
+        _ipv4(yiaddr) if yiaddr else NOWHERE,
+        _ipv4(siaddr) if siaddr else NOWHERE,
+        _ipv4(giaddr) if giaddr else NOWHERE,
         sname.partition(b"\0")[0], file.partition(b"\0")[0], options,
     )  # fmt: skip
 

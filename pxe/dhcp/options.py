@@ -99,8 +99,9 @@ def parse(data: bytes, start: int, end: int, into: dict[int, bytes]) -> None:
 
 def check_lengths(options: Mapping[int, bytes]) -> None:
     """Raises DecodeError when an option of fixed length has another one."""
-    for code, length in FIXED_LENGTHS.items():
-        if code in options and len(options[code]) != length:
+    for code in FIXED_LENGTHS.keys() & options.keys():
+        length = FIXED_LENGTHS[code]
+        if len(options[code]) != length:
             raise DecodeError(f"option {code} has {len(options[code])} octets, not {length}")
 
 

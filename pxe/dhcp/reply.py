@@ -33,6 +33,9 @@ NO_PROXY: Final = o.encapsulate({o.IPXE_NO_PROXY: b"\x01"})
 
 USUAL_REQUESTS: Final = bytes((o.SUBNET_MASK, o.ROUTERS, o.DNS_SERVERS, o.DOMAIN_NAME))
 """What a client gets that sends no option 55."""
+PLAIN_BOUND: Final = 1024
+"""Sets of options that a server keeps ready."""
+_SECOND: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ class Server:
     configuration: Mapping[int, bytes] = field(init=False, repr=False)
     """Options that are the same for everybody, for those who ask for them."""
     identifier: bytes = field(init=False, repr=False)
+    _plain: dict[tuple[MessageType, bytes | None, int | None], dict[int, bytes]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
     _network: int = field(init=False, repr=False)
     _mask: int = field(init=False, repr=False)
 
@@ -54,6 +60,37 @@ class Server:
         set_field(self, "identifier", self.settings.address.packed)
         set_field(self, "_network", int(self.settings.subnet.network_address))
         set_field(self, "_mask", int(self.settings.subnet.netmask))
+
+    def options(
+        self, type: MessageType, wanted: bytes | None, time: int | None
+    ) -> dict[int, bytes]:
+        """The options of a reply that depend on no more than this; the caller's own copy.
+
+        `wanted` is option 55, None for a reply that configures nothing; `time` in seconds is the
+        lease's. Machines of one make ask alike, so few are made anew.
+        """
+        key = type, wanted, time
+        known = self._plain.get(key)
+        if known is None:
+            if len(self._plain) >= PLAIN_BOUND:
+                self._plain.clear()
+            known = self._plain[key] = dict(self._make_options(*key))
+        return known.copy()
+
+    def _make_options(
+        self, type: MessageType, wanted: bytes | None, time: int | None
+    ) -> Iterator[tuple[int, bytes]]:
+        yield o.MESSAGE_TYPE, bytes((type,))
+        yield o.SERVER_IDENTIFIER, self.identifier
+        if time is not None:
+            yield o.LEASE_TIME, _seconds(time)
+        if wanted is None:
+            return
+        yield from ((code, value) for code, value in self.configuration.items() if code in wanted)
+        if time is not None and o.RENEWAL_TIME in wanted:
+            yield o.RENEWAL_TIME, _seconds(time // 2)  # RFC 2131, 4.4.5
+        if time is not None and o.REBINDING_TIME in wanted:
+            yield o.REBINDING_TIME, _seconds(time * 7 // 8)
 
     def serves(self, address: IPv4Address) -> bool:
         """Whether an address is of our subnet."""
@@ -73,15 +110,8 @@ def _configuration(settings: Settings) -> Iterator[tuple[int, bytes]]:
         yield o.TIME_SERVERS, o.addresses(*settings.time_servers)
 
 
-def _lease_times(wanted: bytes, time: timedelta) -> Iterator[tuple[int, bytes]]:
-    if o.RENEWAL_TIME in wanted:
-        yield o.RENEWAL_TIME, _seconds(time / 2)  # RFC 2131, 4.4.5
-    if o.REBINDING_TIME in wanted:
-        yield o.REBINDING_TIME, _seconds(time * 7 / 8)
-
-
-def _seconds(time: timedelta) -> bytes:
-    return min(int(time.total_seconds()), 0xFFFFFFFF).to_bytes(4)
+def _seconds(time: int) -> bytes:
+    return min(time, 0xFFFFFFFF).to_bytes(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +175,11 @@ def reply_message(
     and no more.
     """
     settings = server.settings
-    leased = address != NOWHERE
-    options = {o.MESSAGE_TYPE: bytes((type,)), o.SERVER_IDENTIFIER: server.identifier}
-    if leased:
-        options[o.LEASE_TIME] = _seconds(time)
-    if configure:
-        wanted = request.options.get(o.PARAMETER_LIST, USUAL_REQUESTS)
-        known = server.configuration
-        options.update({code: value for code, value in known.items() if code in wanted})
-        if leased:
-            options.update(_lease_times(wanted, time))
-        if reservation is not None and reservation.host and o.HOST_NAME in wanted:
-            options[o.HOST_NAME] = reservation.host.encode("ascii", "ignore")
+    wanted = request.options.get(o.PARAMETER_LIST, USUAL_REQUESTS) if configure else None
+    lease = None if address == NOWHERE else time // _SECOND
+    options = server.options(type, wanted, lease)
+    if wanted and reservation is not None and reservation.host and o.HOST_NAME in wanted:
+        options[o.HOST_NAME] = reservation.host.encode("ascii", "ignore")
     file = b""
     if boot is not None:
         file = boot.file.encode("ascii")

@@ -66,7 +66,9 @@ class DhcpSocket:
 
     def send(self, data: bytes, to: Destination) -> None:
         """Send one reply; a neighbour entry it needs is there already. Raises OSError."""
-        self._socket.sendmsg([data], self._source, 0, (str(to.address), to.port))
+        self._socket.sendmsg(
+            [data], self._source, 0, (socket.inet_ntoa(to.address.packed), to.port)
+        )
 
     def close(self) -> None:
         self._socket.close()
