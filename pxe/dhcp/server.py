@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from typing import Final, Protocol
 
@@ -22,6 +22,7 @@ from pxe.dhcp.reply import (
     Server,
 )
 from pxe.dhcp.sockets import DhcpSocket
+from pxe.dhcp.waiting import Datagram, Waiting
 from pxe.errors import DecodeError, InterfaceUnusable
 from pxe.reservation import Lease
 from pxe.settings import DhcpMode, Settings
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 BURST: Final = 64
 """Datagrams that are answered together, with one write of their leases."""
+OVERLOAD_PERIOD: Final = timedelta(seconds=1)
 
 
 class Neighbours(Protocol):
@@ -91,6 +93,8 @@ class DhcpServer:
         self._clock = clock
         self._book: LeaseBook | None = None
         self._sockets: list[DhcpSocket] = []
+        self._waiting: dict[DhcpSocket, Waiting] = {}
+        self._told_overload: datetime | None = None
 
     async def start(self) -> None:
         """Read the leases and open the ports. Raises InterfaceUnusable."""
@@ -125,6 +129,7 @@ class DhcpServer:
             for port in (SERVER_PORT, BOOT_SERVICE_PORT):
                 opened = DhcpSocket(self._settings.interface, self._settings.address, port)
                 self._sockets.append(opened)
+                self._waiting[opened] = Waiting()
                 loop.add_reader(opened, self._serve, opened)
         except InterfaceUnusable:
             self._close()
@@ -135,16 +140,40 @@ class DhcpServer:
         while self._sockets:
             opened = self._sockets.pop()
             loop.remove_reader(opened)
+            del self._waiting[opened]
             opened.close()
 
     def _serve(self, source: DhcpSocket) -> None:
-        """Answer what has arrived, at most one burst."""
+        """Take what has arrived, answer one burst of it, and come back for the rest."""
+        waiting = self._waiting.get(source)
+        if waiting is None:
+            return  # closed meanwhile
         try:
-            arrived = source.receive(BURST)
+            waiting.put(source.receive(waiting.room))
         except OSError as error:
             log.warning("cannot receive port=%d error=%r", source.port, error.strerror)
-            return
         now = self._clock()
+        self._answer_burst(source, waiting.take(BURST), now)
+        if waiting.dropped:
+            self._tell_overload(waiting, now)
+        if waiting and not waiting.scheduled:
+            waiting.scheduled = True
+            asyncio.get_running_loop().call_soon(self._serve_rest, source, waiting)
+
+    def _serve_rest(self, source: DhcpSocket, waiting: Waiting) -> None:
+        waiting.scheduled = False
+        self._serve(source)
+
+    def _tell_overload(self, waiting: Waiting, now: datetime) -> None:
+        """One line and one observation a second, however many were dropped."""
+        if self._told_overload is not None and now - self._told_overload < OVERLOAD_PERIOD:
+            return
+        self._told_overload = now
+        reason = f"too many at once: {waiting.take_dropped()} dropped, they ask again"
+        log.warning("silent message=DISCOVER reason=%r", reason)
+        self._tell(Observation(Service.DHCP, Outcome.SILENT, now, "DISCOVER", reason))
+
+    def _answer_burst(self, source: DhcpSocket, arrived: Sequence[Datagram], now: datetime) -> None:
         burst = _Burst()
         for data, arrival in arrived:
             try:
