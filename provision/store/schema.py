@@ -63,6 +63,9 @@ _ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
 LASTING = text("NOT observed")
 """Rows that are never pruned, written as both databases recognise it for their index."""
 
+STRANGERS = text("host IS NULL")
+"""Rows about machines outside the inventory, likewise."""
+
 events = Table(
     "events",
     metadata,
@@ -79,7 +82,8 @@ events = Table(
     # ^ an exchange on the wire: the only rows that may be pruned
     Column("detail", JSON, nullable=False),
     Index("events_by_host", "host", "id"),
-    Index("events_by_mac", "mac", "id"),
+    # Machines outside the inventory alone: writing it for hosts takes a third of their rows' time.
+    Index("events_by_mac", "mac", "id", sqlite_where=STRANGERS, postgresql_where=STRANGERS),
     # Transitions and alarms among a hundred times as many exchanges.
     Index("events_lasting", "kind", "host", "id", sqlite_where=LASTING, postgresql_where=LASTING),
     sqlite_autoincrement=True,
