@@ -198,7 +198,13 @@ def _start(plane: Plane, prepare: Callable[[], None], signals: _Signals) -> _Run
     process = context.Process(
         target=_child, args=(plane, prepare, theirs, os.getpid()), name=f"rackseed-{plane.name}"
     )
-    process.start()
+    # Ctrl-C reaches the whole foreground group, also an interpreter that is only just starting.
+    # Only the supervisor decides what it means: the child inherits that it is blocked.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     with ours:
         said = _first_word(ours, signals)
@@ -256,8 +262,6 @@ def _child(plane: Plane, prepare: Callable[[], None], said: Connection, parent: 
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
-    # Ctrl-C reaches the whole foreground group; only the supervisor decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _allow_open_files()
     prepare()
 

@@ -51,6 +51,12 @@ def fail_later(note: Path, ready) -> None:
     raise PxeError("netlink is gone")
 
 
+def note_blocked(note: Path, ready) -> None:
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    note.write_text(" ".join(signal.Signals(number).name for number in blocked))
+    raise PxeError("seen enough")
+
+
 def note_open_files(note: Path, ready) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     note.write_text(f"{soft} {hard}")
@@ -211,3 +217,11 @@ def test_a_plane_that_dies_between_two_looks_is_noticed(monkeypatch):
         module._watch([child], signals, nothing)
     assert child.deaths == 1
     os.close(child.process.sentinel)
+
+
+def test_ctrl_c_reaches_no_plane_not_even_one_that_is_just_starting(tmp_path):
+    note = tmp_path / "blocked"
+    with pytest.raises(PlaneFailed, match="seen enough"):
+        supervise_one(note_blocked, note)
+    assert note.read_text() == "SIGINT"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
