@@ -12,6 +12,7 @@ from pathlib import Path
 from pxe.advertise import Advertiser
 from pxe.catalog import Catalog, File, NotFound, Text
 from pxe.dhcp.server import DhcpServer
+from pxe.errors import InterfaceUnusable
 from pxe.http.app import make_app
 from pxe.http.server import ssl_context, start_http
 from pxe.link import follow, serving_link
@@ -70,16 +71,21 @@ def planes(server: BootServer, *, tftp_workers: int = 1, http_workers: int = 1) 
 def serve_tftp(server: BootServer, ready: Ready) -> None:
     """One TFTP worker, until SIGTERM."""
     with server.open_site("tftp") as site:
-        tftp = TftpServer(
-            server.settings.address,
-            TFTP_PORT,
-            None,
-            resolver(server.catalog(site)),
-            site.observe,
-        )
+        tftp = tftp_server(server, site)
         signal.signal(signal.SIGTERM, lambda *_: tftp.stop())
         ready()
         tftp.serve_forever()
+
+
+def tftp_server(server: BootServer, site: Site) -> TftpServer:
+    """A TFTP server that has its port. Raises InterfaceUnusable."""
+    address = server.settings.address
+    try:
+        return TftpServer(address, TFTP_PORT, None, resolver(server.catalog(site)), site.observe)
+    except OSError as cause:
+        error = InterfaceUnusable(f"TFTP cannot listen on {address}:{TFTP_PORT}: {cause.strerror}")
+        error.add_note(f"find it:  ss --udp --listening --processes 'sport = :{TFTP_PORT}'")
+        raise error from None
 
 
 def resolver(catalog: Catalog) -> Resolver:

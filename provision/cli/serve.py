@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import signal
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import typer
 
 from provision.cli import report
 from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, StoreOption
-from provision.errors import BadInput
+from provision.errors import BadInput, ProvisionError
 from provision.inventory import views
 from provision.inventory.load import load
 from provision.inventory.model import Inventory
@@ -39,6 +40,9 @@ from pxe.supervise import supervise
 
 log = logging.getLogger(__name__)
 
+HTTP_WORKERS = min(2, os.cpu_count() or 1)
+"""One process fills one core when hundreds of machines boot; two fill most wires."""
+
 CertificateOption = Annotated[
     Path | None,
     typer.Option(
@@ -49,23 +53,36 @@ KeyOption = Annotated[
     Path | None, typer.Option("--key", metavar="PEM", help="The certificate's private key.")
 ]
 
+CAPABILITIES: Mapping[str, int] = {
+    "CAP_NET_BIND_SERVICE": 10,
+    "CAP_NET_ADMIN": 12,
+    "CAP_NET_RAW": 13,
+}
+"""What serving takes, with its bit (linux/capability.h): ports, neighbour entries, the probe."""
+
+
+class NotPermitted(ProvisionError):
+    """The process lacks a privilege; start it with more."""
+
 
 def serve(
     inventory: InventoryOption = DEFAULT_INVENTORY,
     store: StoreOption = None,
     tftp_workers: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes that serve TFTP.")
+        int, typer.Option(metavar="N", min=1, max=64, help="Processes that serve TFTP.")
     ] = 1,
     http_workers: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes that serve HTTP.")
-    ] = 1,
+        int, typer.Option(metavar="N", min=1, max=64, help="Processes that serve HTTP.")
+    ] = HTTP_WORKERS,
     beside: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="Another boot server of ours on this segment."),
     ] = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
-    https_port: Annotated[int, typer.Option(min=1, max=65535, help="Where HTTPS listens.")] = 443,
+    https_port: Annotated[
+        int, typer.Option(metavar="PORT", min=1, max=65535, help="Where HTTPS listens.")
+    ] = 443,
     advertise: Annotated[
         bool, typer.Option(help="Send IPv6 router advertisements that cut firmware's waits.")
     ] = True,
@@ -83,16 +100,17 @@ def serve(
       rackseed serve -i rack.yaml
       rackseed -v serve --tftp-workers 4 --certificate boot.pem --key boot.key
     """
+    expected = [address_of(text) for text in beside or ()]
     loaded = load(inventory)
     url = store or loaded.store
+    https = https_of(certificate, key, https_port, loaded.network.http_port)
+    require_privileges(Path("/proc/self/status").read_text(encoding="ascii"))
     settings = views.settings(loaded, server_address(loaded))
-    https = https_of(certificate, key, https_port)
     if problems := verify_programs(loaded):
         raise InventoryInvalid(problems)
     ramdisk = build_ramdisk(cache or default_cache())
     with Store(url):
         pass  # made, or found unusable, before anything listens
-    expected = [address_of(text) for text in beside or ()]
     serving_link(settings.interface, settings.address)
     found = asyncio.run(probe(settings.interface, expected))
     refuse_other_servers(found, settings.mode)
@@ -109,6 +127,8 @@ def serve(
         f"serving {settings.address} on {settings.interface}: "
         f"DHCP {settings.mode.value}, TFTP, {settings.http_url}"
     )
+    if https:
+        line += f", https://{settings.address}:{https.port}"
     supervise(
         planes(server, tftp_workers=tftp_workers, http_workers=http_workers),
         on_ready=lambda: report.print_line(line),
@@ -133,20 +153,74 @@ def server_address(inventory: Inventory) -> IPv4Address:
     error = InterfaceUnusable(
         f"interface {network.interface} has {present}, expected one in {network.subnet}"
     )
-    example = network.subnet[1]
-    error.add_note(
-        f"add one:  ip address add {example}/{network.subnet.prefixlen} dev {network.interface}"
-    )
+    if (example := free_address(inventory)) is not None:
+        prefix = network.subnet.prefixlen
+        error.add_note(f"add one:  ip address add {example}/{prefix} dev {network.interface}")
     raise error
 
 
-def https_of(certificate: Path | None, key: Path | None, port: int) -> Certificate | None:
-    """The options about HTTPS as one value. Raises BadInput when one of the pair is missing."""
+def free_address(inventory: Inventory) -> IPv4Address | None:
+    """The first address of the subnet that the inventory gives to nobody; None in a full one."""
+    network = inventory.network
+    taken = {network.gateway, *network.dns, *inventory.cloud.time_servers}
+    taken |= {host.address for host in inventory.hosts.values()}
+    return next(
+        (
+            address
+            for address in network.subnet.hosts()
+            if address not in taken and not (network.discovery and address in network.discovery)
+        ),
+        None,
+    )
+
+
+def require_privileges(status: str) -> None:
+    """That we may do what serving takes, by /proc/self/status (proc(5)). Raises NotPermitted."""
+    effective = next(
+        (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0
+    )
+    missing = [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
+    if missing:
+        error = NotPermitted(f"serving needs {', '.join(missing)}, which this process has not")
+        error.add_note("run it as root, for example with sudo")
+        raise error
+
+
+def https_of(
+    certificate: Path | None, key: Path | None, port: int, http_port: int
+) -> Certificate | None:
+    """The options about HTTPS as one value. Raises BadInput when they cannot be served."""
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
         raise BadInput("--certificate and --key go together, expected both or neither")
+    if port == http_port:
+        raise BadInput(f"--https-port: {port} is the port of plain HTTP, expected another")
+    check_certificate(certificate, key)
     return Certificate(certificate.resolve(), key.resolve(), port)
+
+
+def check_certificate(certificate: Path, key: Path) -> None:
+    """That the files are a certificate chain and its key. Raises BadInput."""
+    for option, path in (("--certificate", certificate), ("--key", key)):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise BadInput(f"{option}: {path}: {why}, expected a PEM file") from None
+
+    def refuse() -> str:
+        locked = BadInput(f"--key: {key} is encrypted, expected a key without a password")
+        locked.add_note(f"openssl pkey -in {key} -out plain.key, kept with mode 0600")
+        raise locked
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise BadInput(f"--key: {key} is not the key of {certificate}") from None
+        message = f"--certificate, --key: {certificate} and {key} are no certificate and its key"
+        raise BadInput(f"{message}, expected PEM") from None
 
 
 def address_of(text: str) -> IPv4Address:

@@ -1,0 +1,115 @@
+"""`rackseed serve` before it serves: what it refuses, and how it says so."""
+
+import socket
+import subprocess
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from provision.cli.main import invoke
+from provision.cli.serve import NotPermitted, free_address, https_of, require_privileges
+from provision.errors import BadInput
+from provision.inventory.load import load
+from provision.site import InventorySite
+from provision.store import Store
+from pxe import serve as server
+from pxe.errors import InterfaceUnusable
+from pxe.serve import BootServer
+from pxe.settings import Settings
+from tests.tools import require_tool
+
+INVENTORY = """\
+network:
+  {interface: nowhere0, subnet: 10.20.0.0/29, gateway: 10.20.0.1, discovery: 10.20.0.3-10.20.0.4}
+store: sqlite:///rack.db
+roles:
+  bare: {install: inspect}
+racks:
+  r1:
+    cmp01: {mac: 52:54:00:aa:00:01, address: 10.20.0.2, role: bare}
+"""
+
+
+@pytest.fixture
+def rack(tmp_path: Path) -> Path:
+    path = tmp_path / "rack.yaml"
+    path.write_text(INVENTORY)
+    return path
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    openssl = require_tool("openssl", package="openssl")
+    key, certificate = tmp_path / "boot.key", tmp_path / "boot.pem"
+    request = [openssl, "req", "-x509", "-nodes", "-newkey", "ec", "-subj", "/CN=boot"]
+    curve = ["-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*request, *curve, *files], check=True, capture_output=True, timeout=60)
+    return certificate, key
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--beside", "boot2"], "error: --beside: 'boot2' is not an IPv4 address"),
+        (["--certificate", "boot.pem"], "error: --certificate and --key go together"),
+        (["--certificate", "no.pem", "--key", "no.key"], "no such file or directory, expected"),
+        (["--store", "mysql://me@h/x"], "error: the store mysql://me@h/x is of an unknown kind"),
+    ],
+)
+def test_a_wrong_option_is_misuse_before_anything_else(capsys, rack, options, says):
+    assert invoke(["serve", "-i", str(rack), *options]) == 2
+    assert says in capsys.readouterr().err
+    assert not rack.with_name("rack.db").exists()
+
+
+def test_without_privileges_it_names_those_that_are_missing():
+    require_privileges("Name:\tpython\nCapEff:\t000001ffffffffff\n")
+    with pytest.raises(NotPermitted, match=r"needs CAP_NET_ADMIN, CAP_NET_RAW, which"):
+        require_privileges("CapEff:\t0000000000000400\n")
+
+
+def test_the_address_that_it_proposes_is_nobodys(rack):
+    assert free_address(load(rack)) == IPv4Address("10.20.0.5")
+
+
+def test_a_certificate_and_its_key_are_taken(pair):
+    assert https_of(*pair, 443, 80) is not None
+
+
+def test_a_key_that_fits_not_is_told_apart_from_no_key(pair, tmp_path):
+    certificate, key = pair
+    openssl = require_tool("openssl", package="openssl")
+    other, locked = tmp_path / "other.key", tmp_path / "locked.key"
+    new = [openssl, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    subprocess.run([*new, "-out", str(other)], check=True, capture_output=True, timeout=60)
+    lock = [openssl, "pkey", "-in", str(key), "-aes256", "-passout", "pass:x", "-out", str(locked)]
+    subprocess.run(lock, check=True, capture_output=True, timeout=60)
+    with pytest.raises(BadInput, match=r"other\.key is not the key of .*boot\.pem"):
+        https_of(certificate, other, 443, 80)
+    with pytest.raises(BadInput, match=r"locked\.key is encrypted"):
+        https_of(certificate, locked, 443, 80)
+    with pytest.raises(BadInput, match="no certificate and its key, expected PEM"):
+        https_of(key, key, 443, 80)
+
+
+def test_https_gets_a_port_of_its_own(pair):
+    with pytest.raises(BadInput, match="80 is the port of plain HTTP"):
+        https_of(*pair, 80, 80)
+
+
+def test_a_taken_tftp_port_is_named_with_the_way_to_find_who_has_it(monkeypatch, rack):
+    address = IPv4Address("127.0.0.1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind((str(address), 0))
+        monkeypatch.setattr(server, "TFTP_PORT", taken.getsockname()[1])
+        boot = BootServer(
+            Settings("lo", address, IPv4Network("127.0.0.0/8")), None, {}, rack.parent
+        )
+        with (
+            Store(load(rack).store) as store,
+            pytest.raises(InterfaceUnusable, match=r"TFTP cannot listen on 127\.0\.0\.1") as told,
+        ):
+            server.tftp_server(boot, InventorySite(load(rack), store))
+    assert "ss --udp" in told.value.__notes__[0]
