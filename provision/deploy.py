@@ -29,6 +29,8 @@ REPORT_LIFETIME = timedelta(days=2)
 
 RAMDISK_KERNEL = "ramdisk/vmlinuz"
 RAMDISK_INITRD = "ramdisk/initrd.img"
+QUIET = "quiet"
+"""The kernel prints its command line, tokens and all, on every console; not with this word."""
 CONSOLES = ("console=tty0", "console=ttyS0,115200")
 """The last one is where the ramdisk's own words go."""
 
@@ -94,7 +96,7 @@ def ramdisk(
     orders = [f"rackseed.mac={mac}", f"rackseed.action={action}", f"rackseed.report={report}"]
     if answer is not None:
         orders.append(f"rackseed.answer={answer}")
-    return Kernel(RAMDISK_KERNEL, (RAMDISK_INITRD,), (*orders, *CONSOLES), title)
+    return Kernel(RAMDISK_KERNEL, (RAMDISK_INITRD,), (*orders, *CONSOLES, QUIET), title)
 
 
 INSTALLER_WORDS: Mapping[Install, Callable[[str], tuple[str, ...]]] = {
@@ -113,6 +115,7 @@ def installer(host: Host, system: System, answer: str) -> Kernel:
         kernel=views.artifact_name(system.kernel),
         initrds=tuple(views.artifact_name(path) for path in system.initrds),
         arguments=(
+            *(() if QUIET in system.arguments else (QUIET,)),
             *system.arguments,
             *INSTALLER_WORDS[host.role.install](answer),
             # The port that booted, for installers on machines with many (pxelinux, IPAPPEND 2).

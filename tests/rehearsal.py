@@ -16,7 +16,6 @@ LIMIT = 800
 def require_simulator() -> None:
     """All that a rehearsal of the example needs."""
     require_tool("qemu-system-x86_64", package="qemu-system-x86")
-    require_tool("mcopy", package="mtools")
     require_tool("unshare", package="util-linux")
 
 

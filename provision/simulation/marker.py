@@ -6,20 +6,18 @@ the machine powers off.
 """
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from pxe import fat
 
 LINE = "RACKSEED LOCAL DISK"
 """What the image prints on the screen and on the first serial port."""
 
 SECTOR = 512
-SIZE = 16 << 20
 ESP_START = 2048
 """First sector of the EFI system partition, counted in sectors."""
-ESP_SECTORS = SIZE // SECTOR - ESP_START
-SERIAL_NUMBER = "5ac5eed0"
-"""Of the file system, so that two builds from the same programs give the same bytes."""
+SIGNATURE = 0x5AC5EED0
+"""Of the disk, so that two builds from the same programs give the same bytes."""
 
 CONFIGURATION_FOLDERS = ("BOOT", "debian", "ubuntu", "fedora", "centos", "redhat")
 """Where a distribution's signed GRUB looks for its configuration, below /EFI."""
@@ -30,21 +28,6 @@ echo "{LINE}"
 echo "rackseed: the rehearsed disk has started, switching the machine off"
 halt
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Programs:
-    """What the image is made of and with."""
-
-    shim: Path
-    grub: Path
-    mformat: Path
-    mmd: Path
-    mcopy: Path
-
-
-Run = Callable[[Sequence[str], Mapping[str, str]], object]
-"""Runs one program to its end, with additions to the environment."""
 
 
 def boot_code(line: str = LINE) -> bytes:
@@ -81,7 +64,7 @@ def boot_code(line: str = LINE) -> bytes:
     return code + f"\r\n{line}\r\n".encode("ascii") + b"\0"
 
 
-def boot_record() -> bytes:
+def boot_record(sectors: int) -> bytes:
     """The first sector: boot code, one partition of type EFI system (UEFI 2.10, 5.2.1)."""
     entry = struct.pack(
         "<B3sB3sII",
@@ -90,42 +73,26 @@ def boot_record() -> bytes:
         0xEF,
         b"\xfe\xff\xff",
         ESP_START,
-        ESP_SECTORS,
+        sectors,
     )
-    signature = int(SERIAL_NUMBER, 16)
     return (
         boot_code().ljust(440, b"\0")
-        + struct.pack("<IH", signature, 0)
+        + struct.pack("<IH", SIGNATURE, 0)
         + entry.ljust(64, b"\0")
         + b"\x55\xaa"
     )
 
 
-def build(programs: Programs, image: Path, run: Run) -> Path:
-    """Write the image; the same programs give the same bytes. No root is needed."""
-    with image.open("wb") as disk:
-        disk.write(boot_record())
-        disk.truncate(SIZE)
-    configuration = image.with_suffix(".cfg")
-    configuration.write_text(CONFIGURATION, encoding="ascii")
-    volume = f"{image}@@{ESP_START * SECTOR}"
-    steady = {"SOURCE_DATE_EPOCH": "315532800", "MTOOLS_SKIP_CHECK": "1"}  # 1980, where FAT begins
-    for argv in _plan(programs, volume, configuration):
-        run(argv, steady)
-    configuration.unlink()
-    return image
+def image(shim: bytes, grub: bytes) -> bytes:
+    """The whole disk, up to the end of its only partition."""
+    configuration = CONFIGURATION.encode("ascii")
+    files = {"EFI/BOOT/BOOTX64.EFI": shim, "EFI/BOOT/GRUBX64.EFI": grub}
+    files |= {f"EFI/{name}/grub.cfg": configuration for name in CONFIGURATION_FOLDERS}
+    system = fat.image(files, "rehearsal")
+    return boot_record(len(system) // SECTOR).ljust(ESP_START * SECTOR, b"\0") + system
 
 
-def _plan(programs: Programs, volume: str, configuration: Path) -> list[list[str]]:
-    folders = [f"::/EFI/{name}" for name in CONFIGURATION_FOLDERS]
-    geometry = ["-h", "16", "-s", "63", "-H", str(ESP_START), "-T", str(ESP_SECTORS)]
-    copies = [
-        (programs.shim, "::/EFI/BOOT/BOOTX64.EFI"),
-        (programs.grub, "::/EFI/BOOT/grubx64.efi"),
-        *((configuration, f"{folder}/grub.cfg") for folder in folders),
-    ]
-    return [
-        [str(programs.mformat), "-i", volume, *geometry, "-N", SERIAL_NUMBER, "-v", "REHEARSAL"],
-        [str(programs.mmd), "-i", volume, "::/EFI", *folders],
-        *([str(programs.mcopy), "-i", volume, str(file), name] for file, name in copies),
-    ]
+def build(shim: Path, grub: Path, output: Path) -> Path:
+    """Write the image; the same programs give the same bytes."""
+    output.write_bytes(image(shim.read_bytes(), grub.read_bytes()))
+    return output

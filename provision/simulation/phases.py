@@ -76,7 +76,7 @@ class Progress:
     reason: str = ""
     """Why it failed."""
     secure_boot: bool | None = None
-    """What the running kernel said of it; None: nothing."""
+    """What the running machine said of it; None: nothing."""
     alarms: tuple[str, ...] = ()
 
     @property
@@ -117,9 +117,8 @@ LOST = re.compile(r'BdsDxe: starting Boot\w+ "(UiApp|EFI Internal Shell)"|^grub>
 """UEFI (EDK II) has no boot entry left, or GRUB got no configuration."""
 LOST_REASON = "the firmware or GRUB found nothing to start and waits for a person"
 
-SECURE_BOOT_ON = re.compile(r"secureboot: Secure boot enabled|locked down from EFI Secure Boot")
-SECURE_BOOT_OFF = re.compile(r"secureboot: Secure boot disabled")
-"""The kernel's own words (drivers/firmware/efi/libstub and arch/x86, as Debian builds it)."""
+SECURE_BOOT = re.compile(r"rackseed: inspected [^\r\n]*\bsecure_boot=(true|false)\b")
+"""What the ramdisk found in the firmware; the kernel itself is quiet."""
 STOPPED = re.compile(r"rackseed: STOPPED: ([^\r\n]*)")
 """The ramdisk's last words when it cannot go on."""
 GIVEN_UP = "rackseed: given up"
@@ -153,11 +152,8 @@ def after_event(progress: Progress, event: Event, goal: Goal) -> Progress:
 
 def after_console(progress: Progress, text: str, now: datetime, goal: Goal) -> Progress:
     """What the machine's serial console tells so far."""
-    if progress.secure_boot is None:
-        if SECURE_BOOT_ON.search(text):
-            progress = replace(progress, secure_boot=True)
-        elif SECURE_BOOT_OFF.search(text):
-            progress = replace(progress, secure_boot=False)
+    if progress.secure_boot is None and (found := SECURE_BOOT.search(text)):
+        progress = replace(progress, secure_boot=found[1] == "true")
     if stopped := STOPPED.search(text):
         why = f"the ramdisk stopped: {stopped[1]}"
         return reached(progress, Phase.FAILED, now, why)

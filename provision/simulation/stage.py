@@ -50,9 +50,8 @@ class Wishes:
 
 def needed_tools(inventory: Inventory, hosts: Sequence[Host]) -> list[tools.Tool]:
     """All that must be installed."""
-    marker_tools = [tools.GRUB_ON_DISK, tools.MFORMAT, tools.MMD, tools.MCOPY]
     standing = [tools.DNSMASQ] if inventory.network.dhcp is DhcpMode.PROXY else []
-    return [tools.UNSHARE, *guests.tools_for(hosts), *marker_tools, *standing]
+    return [tools.UNSHARE, *guests.tools_for(hosts), tools.GRUB_ON_DISK, *standing]
 
 
 @contextmanager
@@ -144,14 +143,8 @@ def write_inventory(
     """The marker image and the inventory that installs it; returns the inventory's path."""
     artifacts = folder / "artifacts"
     artifacts.mkdir()
-    programs = marker.Programs(
-        shim=require(["shimx64.efi"])["shimx64.efi"],
-        grub=found[tools.GRUB_ON_DISK],
-        mformat=found[tools.MFORMAT],
-        mmd=found[tools.MMD],
-        mcopy=found[tools.MCOPY],
-    )
-    marker.build(programs, artifacts / rehearsed.IMAGE_NAME, lambda argv, env: run(argv, env=env))
+    shim = require(["shimx64.efi"])["shimx64.efi"]
+    marker.build(shim, found[tools.GRUB_ON_DISK], artifacts / rehearsed.IMAGE_NAME)
     address = network.server_address(inventory)
     path = folder / "inventory.yaml"
     rehearsed.write(rehearsed.document(inventory, address, artifacts, store_url), path)

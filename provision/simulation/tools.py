@@ -25,9 +25,6 @@ QEMU = Tool(
     ("qemu-system-x86_64", "qemu-kvm"), "qemu-system-x86", "qemu-system-x86-core (or qemu-kvm)"
 )
 UNSHARE = Tool(("unshare",), "util-linux", "util-linux")
-MFORMAT = Tool(("mformat",), "mtools", "mtools")
-MMD = Tool(("mmd",), "mtools", "mtools")
-MCOPY = Tool(("mcopy",), "mtools", "mtools")
 DNSMASQ = Tool(("dnsmasq",), "dnsmasq-base", "dnsmasq")
 
 OVMF_CODE = Tool(

@@ -152,6 +152,11 @@ def test_each_installer_is_told_where_its_answer_is(install, words):
     )
 
 
+def test_no_installer_s_kernel_prints_the_url_of_its_answer():
+    loud = deploy.installer(host(Install.KICKSTART), replace(SYSTEM, arguments=("a=b",)), "URL")
+    assert loud.arguments[:2] == ("quiet", "a=b")
+
+
 def test_the_ramdisk_gets_its_orders_on_the_command_line():
     target = deploy.ramdisk(MAC, "image", "t", report="R", answer="A")
     assert target.arguments[:4] == (
@@ -161,6 +166,7 @@ def test_the_ramdisk_gets_its_orders_on_the_command_line():
         "rackseed.answer=A",
     )
     assert "console=ttyS0,115200" in target.arguments
+    assert "quiet" in target.arguments, "the kernel would print the tokens on its consoles"
     bare = deploy.ramdisk(MAC, "inspect", "t", report="R")
     assert not any(word.startswith("rackseed.answer") for word in bare.arguments)
 

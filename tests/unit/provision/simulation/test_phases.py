@@ -138,13 +138,13 @@ def test_nothing_happens_after_the_end() -> None:
 @pytest.mark.parametrize(
     ("console", "found"),
     [
-        ("[    0.0] secureboot: Secure boot enabled", True),
-        ("[    0.0] Kernel is locked down from EFI Secure Boot; see man kernel_lockdown.7", True),
-        ("[    0.0] secureboot: Secure boot disabled", False),
-        ("[    0.0] Linux version 6.1", None),
+        ("rackseed: inspected bytes=900 firmware=uefi secure_boot=true\r\n", True),
+        ("rackseed: inspected bytes=900 firmware=uefi secure_boot=false\r\n", False),
+        ("rackseed: inspected bytes=900 firmware=uefi secure_boot=null\r\n", None),
+        ("rackseed: ramdisk kernel=6.1 action=image", None),
     ],
 )
-def test_secure_boot_is_what_the_kernel_says(console: str, found: bool | None) -> None:
+def test_secure_boot_is_what_the_machine_says(console: str, found: bool | None) -> None:
     assert phases.after_console(told(DHCP), console, at(2), Goal.DISK).secure_boot is found
 
 
