@@ -217,7 +217,9 @@ def _begin_sqlite(connection: Connection) -> None:
         return
     # In WAL mode, FULL syncs the log at each commit and NORMAL only at checkpoints.
     level = "FULL" if options["rackseed_durable"] else "NORMAL"
-    connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+    if connection.info.get("synchronous") != level:
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        connection.info["synchronous"] = level
     # IMMEDIATE: a reader that turns writer would fail at once instead of waiting its turn.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-AT_ONCE: Final = 32
-"""Transfers of one process that run together: enough to fill 25 Gbit/s with clients of 1 Gbit/s."""
+AT_ONCE: Final = 16
+"""Transfers of one process that run together: enough to fill 10 Gbit/s with clients of 1 Gbit/s."""
 TURN_LIMIT: Final = 1.0
 """Seconds after which a transfer, which then is slow by itself, no longer holds others up."""
 WAIT_LIMIT: Final = 5.0
