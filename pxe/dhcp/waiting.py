@@ -10,10 +10,10 @@ from pxe.dhcp.reply import Arrival
 
 Datagram = tuple[bytes, Arrival]
 
-MOST_BEGINNERS: Final = 512
-"""DISCOVERs that wait at most: some 20 ms of work. More would push out of the socket's buffer the
-REQUESTs that finish what we began, and late offers are useless; who is dropped asks again."""
-MOST: Final = 1024
+MOST_BEGINNERS: Final = 4096
+"""DISCOVERs that wait at most: some 200 ms of work, where firmware waits a second or more for
+offers. Left in the socket's buffer they would push out REQUESTs, which finish what we began."""
+MOST: Final = 2 * MOST_BEGINNERS
 """Datagrams that are looked at ahead of time; what is beyond stays in the socket's buffer."""
 
 _DISCOVER: Final = bytes((MESSAGE_TYPE, 1, MessageType.DISCOVER))

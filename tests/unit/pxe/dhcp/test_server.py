@@ -16,7 +16,6 @@ from pxe.dhcp import options as o
 from pxe.dhcp.message import Message, decode
 from pxe.dhcp.options import MessageType
 from pxe.dhcp.server import DhcpServer
-from pxe.dhcp.waiting import MOST_BEGINNERS
 from pxe.errors import InterfaceUnusable
 from pxe.neighbours import NeighbourTable
 from pxe.reservation import Lease, Reservation
@@ -225,16 +224,17 @@ async def test_a_client_that_asks_again_in_one_burst_waits_for_the_same_write(wi
 
 
 async def test_in_a_storm_a_request_is_answered_before_discovers_and_drops_are_told_once(
-    wire, client, caplog
+    wire, client, caplog, monkeypatch
 ):
+    monkeypatch.setattr("pxe.dhcp.waiting.MOST_BEGINNERS", 500)
     site = Memory()
     begin = ask(DISCOVER, broadcast=True).encode()
     async with serving(wire[0], site, settings()):
-        client.send(*[begin] * (MOST_BEGINNERS + 20))
+        client.send(*[begin] * 520)
         client.send(ask(REQUEST, requested=str(RESERVED.address), broadcast=True))
         assert (await client.receive()).type is MessageType.ACK
         assert (await client.receive()).type is MessageType.OFFER
-        while len(site.seen) < MOST_BEGINNERS + 2:
+        while len(site.seen) < 502:
             await asyncio.sleep(0.01)
     told = [seen for seen in site.seen if seen.outcome is Outcome.SILENT]
     assert [seen.reason for seen in told] == ["too many at once: 20 dropped, they ask again"]
