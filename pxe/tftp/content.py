@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from pxe.site import Observation
 
@@ -14,6 +14,8 @@ class FileContent:
     """A regular file; whoever resolved the name answers for its lying in an allowed folder."""
 
     path: Path
+    opener: Callable[[], BinaryIO] | None = None
+    """Opens exactly the file that was resolved, or raises OSError; None: what lies at `path`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,8 +126,7 @@ def open_content(content: FileContent | BytesContent, mode: Mode, held_max: int)
     """
     if isinstance(content, BytesContent):
         return OpenContent(len(_as(content.data, mode)), _as(content.data, mode))
-    # O_NONBLOCK: a FIFO in the folder must not stop the loop.
-    fd = os.open(content.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = _descriptor(content)
     opened = OpenContent(0, None, fd)
     try:
         status = os.fstat(fd)
@@ -145,6 +144,14 @@ def open_content(content: FileContent | BytesContent, mode: Mode, held_max: int)
         opened.close()
         raise
     return opened
+
+
+def _descriptor(content: FileContent) -> int:
+    if content.opener is not None:
+        with content.opener() as file:
+            return os.dup(file.fileno())
+    # O_NONBLOCK: a FIFO in the folder must not stop the loop.
+    return os.open(content.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 class PacketCache:

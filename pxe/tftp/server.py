@@ -17,6 +17,7 @@ from pxe.site import Observation, Outcome, Service
 from pxe.tftp.content import BytesContent, FileContent, NoContent, Observe, Resolver
 from pxe.tftp.options import Bounds, bounds_for, negotiate
 from pxe.tftp.packets import OpenContent, PacketCache, Unreadable, open_content
+from pxe.tftp.refusal import TOO_MANY, Pace, Refused, allow_descriptors, refusal
 from pxe.tftp.session import Session
 from pxe.tftp.sockets import listening_socket, path_mtu, transfer_socket
 from pxe.tftp.transfer import RTO_MIN, Action, Done, GiveUp, Send, Wait
@@ -44,6 +45,8 @@ REPLY_MAX = 128
 """Octets read of an ACK or ERROR."""
 REPORT_EVERY = 1.0
 """Seconds between two observations of malformed requests; the others are counted."""
+LOGGED_MAX = 10
+"""Refused requests logged in REPORT_EVERY seconds; all are observed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +54,13 @@ class Limits:
     """How much one server process may take on."""
 
     sessions: int = 1000
-    sessions_per_peer: int = 16
+    sessions_per_peer: int = 128
+    """A rack behind one address (a relay, NAT) fits; eight such addresses are needed to fill up."""
     packet_memory: int = 256 << 20
     """Octets of prepared packets."""
     file_memory: int = 64 << 20
     """Octets of the largest file that is prepared as a whole; larger ones are streamed."""
     bounds: Bounds = field(default_factory=Bounds)
-
-
-class Refused(Exception):
-    """A request that gets an ERROR instead of a transfer."""
-
-    def __init__(self, code: ErrorCode, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 class TftpServer:
@@ -83,7 +78,12 @@ class TftpServer:
         observe: Observe,
         limits: Limits = Limits(),
     ) -> None:
-        """Binds the port (0: any). Raises OSError when it cannot be had."""
+        """Binds the port (0: any), and lets the process have as many files as it may need.
+
+        Without `interface` the server outlives the interface that has the address, and serves
+        again when the address is back. Raises OSError when the port cannot be had.
+        """
+        allow_descriptors(limits.sessions)
         self._interface = interface
         self._resolve = resolver
         self._observe = observe
@@ -95,8 +95,8 @@ class TftpServer:
         self._timers: list[tuple[float, int]] = []
         self._timed: dict[int, Session] = {}
         self._serial = count()
-        self._malformed = 0
-        self._malformed_told = 0.0
+        self._malformed = Pace(1, REPORT_EVERY)
+        self._logged = Pace(LOGGED_MAX, REPORT_EVERY)
         self._stopping = False
         with ExitStack() as undo:
             self._listener = undo.enter_context(listening_socket(str(address), port, interface))
@@ -274,7 +274,7 @@ class TftpServer:
         try:
             self._begin(request, datagram, peer, now)
         except Refused as refused:
-            self._send_error(peer, refused.code, refused.reason)
+            self._send_error(peer, refused.code, refused.told)
             self._tell(Outcome.REFUSED, request.name, peer[0], refused.reason)
 
     def _begin(
@@ -292,14 +292,14 @@ class TftpServer:
             sock = transfer_socket(self._local[0], self._interface, peer)
         except OSError as error:
             content.close()
-            raise Refused(ErrorCode.UNDEFINED, f"no socket for the transfer: {error}") from error
+            raise refusal(error, ErrorCode.UNDEFINED, "no way to the client") from error
         bounds = bounds_for(self._limits.bounds, path_mtu(sock))
         parameters, accepted = negotiate(request, content.size, bounds)
         try:
             packets = self._cache.packets(content, parameters.blksize)
         except OSError as error:
             sock.close()
-            raise Refused(ErrorCode.UNDEFINED, f"the file cannot be read: {error}") from error
+            raise refusal(error, ErrorCode.UNDEFINED, "the file cannot be read") from error
         finally:
             content.close()
         oack = encode_oack(accepted) if accepted else None
@@ -314,7 +314,7 @@ class TftpServer:
 
     def _check_room(self, address: str) -> None:
         if len(self._sessions) >= self._limits.sessions:
-            raise Refused(ErrorCode.UNDEFINED, "too many transfers, try again later")
+            raise Refused(ErrorCode.UNDEFINED, TOO_MANY)
         if self._peers[address] >= self._limits.sessions_per_peer:
             raise Refused(ErrorCode.UNDEFINED, "too many transfers to this address")
 
@@ -326,15 +326,13 @@ class TftpServer:
         content = self._resolve(request.name, IPv4Address(address))
         match content:
             case NoContent(reason):
-                raise Refused(ErrorCode.NOT_FOUND, reason)
+                raise Refused(ErrorCode.NOT_FOUND, reason, "no such file")
             case FileContent() | BytesContent():
                 try:
                     return open_content(content, request.mode, self._limits.file_memory)
-                except FileNotFoundError as error:
-                    raise Refused(ErrorCode.NOT_FOUND, "no such file") from error
                 except OSError as error:
-                    reason = error.strerror or str(error)
-                    raise Refused(ErrorCode.ACCESS_VIOLATION, reason) from error
+                    told = "the file cannot be sent"
+                    raise refusal(error, ErrorCode.ACCESS_VIOLATION, told) from error
 
     def _refuse_malformed(
         self, datagram: bytes, peer: tuple[str, int], reason: str, now: float
@@ -342,10 +340,9 @@ class TftpServer:
         log.debug("ignored datagram address=%s reason=%s", peer[0], reason)
         if datagram[:2] in (Opcode.RRQ.to_bytes(2), Opcode.WRQ.to_bytes(2)):
             self._send_error(peer, ErrorCode.ILLEGAL_OPERATION, reason)
-        self._malformed += 1
-        if now - self._malformed_told >= REPORT_EVERY:
-            facts: dict[str, str | int] = {"datagrams": self._malformed}
-            self._malformed, self._malformed_told = 0, now
+        if self._malformed.admits(now):
+            facts: dict[str, str | int] = {"datagrams": self._malformed.skipped + 1}
+            self._malformed.skipped = 0
             self._tell(Outcome.REFUSED, "malformed request", peer[0], reason, facts)
 
     def _send_error(self, peer: tuple[str, int], code: ErrorCode, reason: str) -> None:
@@ -382,11 +379,15 @@ class TftpServer:
         facts: dict[str, str | int] | None = None,
     ) -> None:
         subject = printable(name)
-        words = " ".join(f"{key}={value}" for key, value in (facts or {}).items())
-        log.info(
-            "tftp %s file=%s address=%s reason=%r %s",
-            outcome.value, subject, address, reason, words,
-        )  # fmt: skip
+        if outcome is not Outcome.REFUSED or self._logged.admits(monotonic()):
+            words = " ".join(f"{key}={value}" for key, value in (facts or {}).items())
+            if self._logged.skipped:
+                words += f" refused_unlogged={self._logged.skipped}"
+                self._logged.skipped = 0
+            log.info(
+                "tftp %s file=%s address=%s reason=%r %s",
+                outcome.value, subject, address, reason, words,
+            )  # fmt: skip
         try:
             self._observe(
                 Observation(

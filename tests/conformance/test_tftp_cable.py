@@ -26,7 +26,9 @@ SIZE = 3_000_000
 class Cabled:
     """A running server at one end, the other end, and what the server told."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    def __init__(self, lab: Lab, folder: Path, interface: str | None) -> None:
+        self.lab = lab
+        self.interface = interface
         self.place = lab.namespace("server")
         self.client = lab.namespace("client")
         for number in range(2):
@@ -45,7 +47,7 @@ class Cabled:
             self.server = TftpServer(
                 IPv4Address("10.9.0.1"),
                 69,
-                "wire0",
+                self.interface,
                 lambda name, peer: FileContent(self.folder / name),
                 self.told.append,
             )
@@ -78,8 +80,22 @@ class Cabled:
 def cabled(tmp_path: Path) -> Iterator[Cabled]:
     require_root()
     require_tool("atftp")
-    with Lab() as lab, Cabled(lab, tmp_path) as each:
+    with Lab() as lab, Cabled(lab, tmp_path, "wire0") as each:
         yield each
+
+
+def test_an_interface_may_vanish_and_come_back(tmp_path: Path) -> None:
+    """As when a USB adapter is replugged, or a network manager makes its bridge again."""
+    require_root()
+    require_tool("atftp")
+    with Lab() as lab, Cabled(lab, tmp_path, None) as cabled:
+        assert cabled.fetch() == cabled.data
+        for _ in range(2):
+            cabled.place.delete("wire0")
+            lab.cable(cabled.place, "wire0", cabled.client, "eth0")
+            cabled.place.address("wire0", "10.9.0.1/24")
+            cabled.client.address("eth0", "10.9.0.2/24")
+            assert cabled.fetch("blksize 1468", "windowsize 4") == cabled.data
 
 
 @pytest.mark.parametrize("window", [1, 4, 16, 64])

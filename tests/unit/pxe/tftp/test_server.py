@@ -1,7 +1,9 @@
 """A real server on the loopback, and clients that send what they like."""
 
+import logging
 import os
 import random
+import resource
 import socket
 import threading
 import time
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -32,6 +35,7 @@ class Running:
     def __init__(self, folder: Path, limits: Limits) -> None:
         self.folder = folder
         self.told: list[Observation] = []
+        self.opener: Callable[[], BinaryIO] | None = None
         self.server = TftpServer(LOOPBACK, 0, None, self._resolve, self._observe, limits)
         self.thread = threading.Thread(target=self.server.serve_forever)
 
@@ -41,7 +45,9 @@ class Running:
         if name == "rendered":
             return BytesContent(str(peer).encode())
         path = self.folder / name
-        return FileContent(path) if path.exists() else NoContent(f"no {name}")
+        if path.exists() or path.is_symlink():
+            return FileContent(path, self.opener)
+        return NoContent(f"no {name}")
 
     def _observe(self, observation: Observation) -> None:
         self.told.append(observation)
@@ -163,7 +169,6 @@ def test_what_is_no_request_gets_no_answer(
 @pytest.mark.parametrize(
     ("datagram", "code", "reason"),
     [
-        (rrq(b"none"), 1, b"no none"),
         (rrq(b""), 1, b"no file name"),
         (rrq(b"../file"), 2, b"the name leads out of the catalog"),
         (rrq(b"a/../../file"), 2, b"the name leads out of the catalog"),
@@ -182,6 +187,78 @@ def test_a_refusal_says_why(
         Outcome.REFUSED, Service.TFTP, reason.decode(),
     )  # fmt: skip
     assert told.address == LOOPBACK
+
+
+def test_why_a_name_is_not_served_is_for_the_log_alone(server: Running, client: Client) -> None:
+    assert client.ask(rrq(b"none")) == b"\0\5\0\1no such file\0"
+    assert server.last().reason == "no none"
+
+
+def test_where_files_lie_is_not_told(server: Running, client: Client) -> None:
+    (server.folder / "sub").mkdir()
+    (server.folder / "gone").symlink_to(server.folder / "nowhere")
+    answers = {client.ask(rrq(name)) for name in (b"sub", b"gone")}
+    assert answers == {b"\0\5\0\2the file cannot be sent\0", b"\0\5\0\1no such file\0"}
+    assert "not a regular file" in server.told[0].reason
+    assert str(server.folder / "gone") in server.last().reason
+
+
+def test_a_file_swapped_after_it_was_resolved_is_not_sent(server: Running, client: Client) -> None:
+    def swapped() -> BinaryIO:
+        raise FileNotFoundError("another file by now")
+
+    server.opener = swapped
+    assert client.ask(rrq(b"file")) == b"\0\5\0\1no such file\0"
+    assert server.last().reason == "another file by now"
+
+
+def test_a_file_comes_from_what_the_resolver_opens(server: Running, client: Client) -> None:
+    (server.folder / "resolved").write_bytes(b"resolved")
+    server.opener = (server.folder / "resolved").open("rb").__enter__
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert client.ask(rrq(b"file")) == b"\0\3\0\1resolved"
+    client.send(ack(1))
+    assert server.last().outcome is Outcome.SERVED
+    assert len(list(Path("/proc/self/fd").iterdir())) == before - 1  # the resolver's, closed
+
+
+def test_files_running_out_is_told_as_too_many_transfers(tmp_path: Path) -> None:
+    with running(tmp_path) as server, Client(server.server.port) as client:
+        with no_more_files():
+            answer = client.ask(rrq(b"file"))
+        assert answer == b"\0\5\0\0too many transfers, try again later\0"
+        assert "Too many open files" in server.last().reason
+        assert still_serves(server)
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_server_gets_the_files_that_its_transfers_need(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        with running(tmp_path, Limits(sessions=1000)):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(2064, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_flood_of_refused_requests_is_observed_but_hardly_logged(
+    server: Running, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(300):
+        client.ask(rrq(b"none"))
+    server.until(lambda: len(server.told) == 300)
+    assert 1 <= len([each for each in caplog.records if "refused" in each.message]) <= 40
 
 
 def test_a_write_request_changes_nothing(server: Running, client: Client) -> None:
