@@ -94,7 +94,7 @@ def resolver(catalog: Catalog) -> Resolver:
     def resolve(name: str, peer: IPv4Address) -> Content:
         match catalog.resolve(name, peer):
             case File() as file:
-                return FileContent(file.path)
+                return FileContent(file.path, file.open)
             case Text(body):
                 return BytesContent(body)
             case NotFound(reason):
