@@ -9,9 +9,10 @@ known     every machine has a reservation, as in a provisioning network: hosts o
           host reservations in Kea's configuration file, dnsmasq's host file
 strangers none has; they get addresses from a pool
 
-Kea runs as its manual advises for speed: with a thread for each processor and, since that is
-faster where there are few, also with one; reservations by hardware address only and out of pool, leases in memory and a file, and a lease that is told again during its
-first quarter is not written anew, which is our rule too. dnsmasq pings nobody and logs nothing.
+Kea runs as its manual advises for speed: with a thread for each processor (`kea`) and, because
+that is faster where there are few, with one (`kea-single`); reservations by hardware address only
+and out of pool; leases in memory and a file; and a lease that is told again during its first
+quarter is not written anew, which is our rule too. dnsmasq pings nobody and logs nothing.
 Durability differs: rackseed syncs a lease of the pool to disk before its answer, and records every
 exchange as an event; Kea and dnsmasq write their files without a sync and record no exchanges.
 

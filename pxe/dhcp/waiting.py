@@ -11,8 +11,8 @@ from pxe.dhcp.reply import Arrival
 Datagram = tuple[bytes, Arrival]
 
 MOST_BEGINNERS: Final = 4096
-"""DISCOVERs that wait at most: some 200 ms of work, where firmware waits a second or more for
-offers. Left in the socket's buffer they would push out REQUESTs, which finish what we began."""
+"""DISCOVERs that wait at most: less than half a second of work, where firmware waits a second or
+more. Left in the socket's buffer they would push out REQUESTs, which finish what we began."""
 MOST: Final = 2 * MOST_BEGINNERS
 """Datagrams that are looked at ahead of time; what is beyond stays in the socket's buffer."""
 
