@@ -28,6 +28,8 @@ ETH_P_ALL = 3
 """Also frames that leave: the answers of a server on this very machine."""
 EVERYWHERE = b"\xff" * 6
 LONGEST_FRAME = 2048
+MOST_SERVERS = 16
+"""Enough to refuse to start; who invents thousands must not fill memory or the error."""
 
 PXE_OPTIONS = {
     options.VENDOR_CLASS: b"PXEClient:Arch:00000:UNDI:002001",
@@ -75,7 +77,8 @@ async def probe(
     when we do not, an answer from our own address is that of a rival on this very machine.
     No lease is taken.
     Four seconds, because dnsmasq pings an address for three before it offers it to a stranger.
-    Raises InterfaceUnusable when the interface does not exist, is down or is not Ethernet.
+    Raises InterfaceUnusable when the interface does not exist, is down, is not Ethernet, or is not
+    ours to listen on.
     """
     facts = link_facts(interface)
     if not facts.up or facts.mac is None:
@@ -84,15 +87,21 @@ async def probe(
         question(random_mac() if number % 2 == 0 else facts.mac, secrets.randbits(32))
         for number in range(sends)
     ]
-    with _wire(interface) as wire, _host(interface) as host:
-        listening = asyncio.ensure_future(_listen(wire, questions, seconds))
-        try:
-            for asked in questions:
-                _send(asked, facts.mac, wire, host)
-                await asyncio.sleep(seconds / 2 / sends)
-            return others(await listening, expected)
-        finally:
-            listening.cancel()
+    try:
+        with _wire(interface) as wire, _host(interface) as host:
+            listening = asyncio.ensure_future(_listen(wire, questions, seconds, expected))
+            try:
+                for asked in questions:
+                    _send(asked, facts.mac, wire, host)
+                    await asyncio.sleep(seconds / 2 / sends)
+                return others(await listening, expected)
+            finally:
+                listening.cancel()
+    except OSError as error:
+        unusable = InterfaceUnusable(f"interface {interface} cannot be probed: {error.strerror}")
+        if isinstance(error, PermissionError):
+            unusable.add_note("run as root, or with CAP_NET_RAW and CAP_NET_BIND_SERVICE")
+        raise unusable from error
 
 
 def refuse_other_servers(found: Iterable[OtherServer], mode: DhcpMode) -> None:
@@ -199,14 +208,18 @@ def random_mac() -> MacAddress:
 
 
 async def _listen(
-    wire: socket.socket, questions: Iterable[Message], seconds: float
+    wire: socket.socket,
+    questions: Iterable[Message],
+    seconds: float,
+    expected: Collection[IPv4Address],
 ) -> list[OtherServer]:
     found: set[OtherServer] = set()
     loop = asyncio.get_running_loop()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            while True:
-                if server := answer_in(await loop.sock_recv(wire, LONGEST_FRAME), questions):
+            while len(found) < MOST_SERVERS:
+                server = answer_in(await loop.sock_recv(wire, LONGEST_FRAME), questions)
+                if server is not None and server.address not in expected:
                     found.add(server)
                     log.debug("DHCP server found: %s", server)
     return list(found)

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 from ipaddress import IPv4Address
 
 import pytest
@@ -11,7 +13,7 @@ from pxe.dhcp import probe as probe_module
 from pxe.dhcp.probe import frame_of, probe
 from pxe.errors import InterfaceUnusable
 from tests.lab import Lab, Namespace, Process
-from tests.tools import require_tool
+from tests.tools import require_root, require_tool
 
 OURS = IPv4Address("10.9.0.1")
 RIVAL = IPv4Address("10.9.0.9")
@@ -93,6 +95,19 @@ def test_an_interface_that_is_down_cannot_be_probed(server, rival):
     server.down("wire0")
     with pytest.raises(InterfaceUnusable, match="wire0 is down"):
         server.call(asyncio.run, probe("wire0"))
+
+
+def test_without_the_right_to_listen_the_error_says_what_to_do():
+    require_root()
+    setpriv = require_tool("setpriv", package="util-linux")
+    code = "import asyncio; from pxe.dhcp.probe import probe; asyncio.run(probe('lo'))"
+    powerless = [str(setpriv), "--bounding-set", "-all", "--inh-caps", "-all", "--"]
+    done = subprocess.run(
+        [*powerless, sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    last = done.stderr.strip().splitlines()[-2:]
+    assert "InterfaceUnusable: interface lo cannot be probed: Operation not permitted" in last[0]
+    assert last[1] == "run as root, or with CAP_NET_RAW and CAP_NET_BIND_SERVICE"
 
 
 def frame(**changes: int) -> bytes:

@@ -1,5 +1,7 @@
 """Which packets prove that another DHCP server is there."""
 
+import asyncio
+import socket
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 
 from pxe.addresses import MacAddress
 from pxe.dhcp import options
+from pxe.dhcp import probe as probe_module
 from pxe.dhcp.message import BOOT_REPLY, NOWHERE, Message
 from pxe.dhcp.options import MessageType
 from pxe.dhcp.probe import (
+    MOST_SERVERS,
     OtherServer,
     answer_in,
     checksum,
@@ -129,3 +133,18 @@ def test_a_rival_is_refused_by_name(server, mode, refused):
 
 def test_nobody_is_no_rival():
     refuse_other_servers([], DhcpMode.AUTHORITATIVE)
+
+
+async def test_who_invents_servers_fills_neither_memory_nor_the_error():
+    wire, segment = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with wire, segment:
+        wire.setblocking(False)
+        segment.setblocking(False)
+        for number in range(MOST_SERVERS + 4):
+            invented = IPv4Address(int(RIVAL) + number)
+            options_ = {**offer().options, options.SERVER_IDENTIFIER: invented.packed}
+            segment.send(to_client(offer(options=options_).encode()))
+        async with asyncio.timeout(5):  # well before the 60 seconds of listening
+            found = await probe_module._listen(wire, [ASKED], 60, [RIVAL])
+    assert len(found) == MOST_SERVERS
+    assert RIVAL not in {server.address for server in found}
