@@ -161,14 +161,24 @@ class Advertiser:
             self._task = None
 
     async def _run(self, facts: LinkFacts) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._follow(facts))
-                tasks.create_task(self._advertise())
-        finally:
-            self._close()
+        known: LinkFacts | None = facts
+        while True:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._follow(known))
+                    tasks.create_task(self._advertise())
+            except* OSError as lost:
+                # Netlink may be short of memory for a while. Nobody waits for this task.
+                log.warning(
+                    "router advertisements interrupted interface=%s reason=%s",
+                    self._interface, lost.exceptions[0],
+                )  # fmt: skip
+            finally:
+                self._close()
+            await asyncio.sleep(RETRY)
+            known = None
 
-    async def _follow(self, known: LinkFacts) -> None:
+    async def _follow(self, known: LinkFacts | None) -> None:
         async with aclosing(watch(self._interface, known)) as changes:
             async for change in changes:
                 if change.event is LinkEvent.VANISHED:

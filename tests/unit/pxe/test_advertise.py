@@ -1,10 +1,13 @@
 """Router advertisements that offer nothing, and when they are sent."""
 
+import asyncio
+import errno
 from ipaddress import IPv6Address
 from itertools import pairwise
 
 import pytest
 
+from pxe import advertise
 from pxe.addresses import MacAddress
 from pxe.advertise import (
     ALL_NODES,
@@ -13,6 +16,7 @@ from pxe.advertise import (
     encode_advertisement,
     is_solicitation,
 )
+from pxe.link import link_facts
 
 MAC = MacAddress.parse("02:00:00:00:00:01")
 HOST = IPv6Address("fe80::42")
@@ -113,3 +117,26 @@ def test_the_first_advertisements_follow_each_other_faster():
     assert times[4] - times[3] == times[3] - times[2] == pytest.approx(399)
     schedule.restarted(5000.0)
     assert schedule.due == 5000.0
+
+
+async def test_an_advertiser_goes_on_after_netlink_failed(monkeypatch):
+    looks = []
+
+    async def watch(interface, known):
+        looks.append(known)
+        if len(looks) == 1:
+            raise OSError(errno.ENOBUFS, "no buffer space available")
+        await asyncio.sleep(60)
+        yield
+
+    facts = link_facts("lo")
+    monkeypatch.setattr(advertise, "watch", watch)
+    monkeypatch.setattr(advertise, "RETRY", 0.01)
+    monkeypatch.setattr(advertise.Advertiser, "_send", lambda *_: "nowhere to send")
+    advertiser = advertise.Advertiser("lo")
+    await advertiser.start()
+    async with asyncio.timeout(5):
+        while len(looks) < 2:
+            await asyncio.sleep(0.01)
+    await advertiser.stop()
+    assert looks == [facts, None]
