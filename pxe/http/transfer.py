@@ -83,14 +83,12 @@ async def send_file(
         await response.prepare(request)
     else:
         with file.open() as handle:
-            _cork(request, True)  # the head goes out with the first bytes of the file
             await response.prepare(request)
             async with (
                 turns.take(request.remote or "", selection.length),
                 asyncio.timeout(GRACE + selection.length / SLOWEST),
             ):
                 await _send_part(request, handle, selection)
-            _cork(request, False)
     await response.write_eof()
     return response
 
@@ -196,13 +194,6 @@ def _acked(connection: socket.socket) -> int:
 def _unacked(connection: socket.socket) -> int:
     queued = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
     return int(struct.unpack("i", queued)[0])
-
-
-def _cork(request: web.Request, on: bool) -> None:
-    """Have the kernel send full packets only, or what it has (tcp(7), TCP_CORK)."""
-    if (transport := request.transport) is not None and not transport.is_closing():
-        connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
 
 def _transport(request: web.Request) -> asyncio.Transport:
