@@ -21,7 +21,7 @@ from pxe.dhcp.reply import (
     Destination,
     Server,
 )
-from pxe.dhcp.sockets import DhcpSocket
+from pxe.dhcp.sockets import DhcpSocket, refuse_shared_port
 from pxe.dhcp.waiting import Datagram, Waiting
 from pxe.errors import DecodeError, InterfaceUnusable
 from pxe.reservation import Lease
@@ -125,6 +125,8 @@ class DhcpServer:
 
     def _open(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._settings.mode is DhcpMode.AUTHORITATIVE:
+            refuse_shared_port(self._settings.interface, SERVER_PORT)
         try:
             for port in (SERVER_PORT, BOOT_SERVICE_PORT):
                 opened = DhcpSocket(self._settings.interface, self._settings.address, port)

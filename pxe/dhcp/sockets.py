@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final
 
 from pxe.dhcp.message import LARGEST
-from pxe.dhcp.reply import Arrival, Destination
+from pxe.dhcp.reply import EVERYWHERE, Arrival, Destination
 from pxe.errors import InterfaceUnusable
 
 SO_RCVBUFFORCE: Final = 33  # socket(7): beyond net.core.rmem_max, for CAP_NET_ADMIN
@@ -35,21 +35,27 @@ class DhcpSocket:
             (socket.IPPROTO_IP, IP_PKTINFO, PACKET_INFO.pack(0, address.packed, bytes(4)))
         ]
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        """For replies that wait in the kernel until ARP found their destination. Relays that do
+        not exist can fill its buffer; clients are served through the other."""
         try:
             self._open(interface, port)
         except OSError as error:
-            self._socket.close()
+            self.close()
             raise _unusable(interface, port, error) from error
 
     def _open(self, interface: str, port: int) -> None:
+        for opened in (self._socket, self._asking):
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            opened.bind(("", port))
+        # Nothing has this source, so the kernel gives this socket nothing to receive (udp(7)).
+        self._asking.connect((str(EVERYWHERE), port))
         set_option = self._socket.setsockopt
-        set_option(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
-        set_option(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        set_option(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         set_option(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         with suppress(PermissionError):
             set_option(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        self._socket.bind(("", port))
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -66,18 +72,33 @@ class DhcpSocket:
 
     def send(self, data: bytes, to: Destination) -> None:
         """Send one reply; a neighbour entry it needs is there already. Raises OSError."""
-        self._socket.sendmsg(
-            [data], self._source, 0, (socket.inet_ntoa(to.address.packed), to.port)
-        )
+        known = to.neighbour is not None or to.address == EVERYWHERE
+        sender = self._socket if known else self._asking
+        sender.sendmsg([data], self._source, 0, (socket.inet_ntoa(to.address.packed), to.port))
 
     def close(self) -> None:
         self._socket.close()
+        self._asking.close()
 
 
 @lru_cache(1024)
 def _arrival(port: int, peer: str, peer_port: int) -> Arrival:
     """Nearly always from 0.0.0.0 or a relay: not worth reading the text anew."""
     return Arrival(port, IPv4Address(peer), peer_port)
+
+
+def refuse_shared_port(interface: str, port: int) -> None:
+    """See that no other program on this machine takes the same packets.
+
+    Servers such as dnsmasq allow their port to be shared, so opening ours would succeed and both
+    would answer. Raises InterfaceUnusable.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alone:
+        try:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+            alone.bind(("", port))
+        except OSError as error:
+            raise _unusable(interface, port, error) from error
 
 
 def _unusable(interface: str, port: int, error: OSError) -> InterfaceUnusable:

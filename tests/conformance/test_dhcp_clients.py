@@ -261,6 +261,7 @@ def test_an_inform_is_answered_with_the_configuration_and_no_lease(server, clien
     client.address("eth0", "10.9.0.42/24")
     process = dhcpcd(client, f"--inform={RESERVED}/24")
     process.wait_for("received approval|acknowledged|adding route|leased")
+    wait_until(lambda: bool(server.find(subject="ACK")), "the INFORM is answered")
     (ack,) = server.find(subject="ACK")
     assert ack["address"] == "None"
     assert not server.find(subject="OFFER")

@@ -57,7 +57,7 @@ def seeds() -> Sequence[bytes]:
         for client in (MAC, STRANGER)
         for requested in (str(RESERVED.address), str(POOL.first), None)
         for ciaddr in ("0.0.0.0", str(POOL.first))
-        for giaddr in ("0.0.0.0", str(RESERVED.address))
+        for giaddr in ("0.0.0.0", "10.20.0.9")
     ]
     return [*sorted(captured), *made]
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+from functools import partial
 from ipaddress import IPv4Address
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from pxe.addresses import MacAddress
 from pxe.dhcp import probe as probe_module
 from pxe.dhcp.probe import frame_of, probe
+from pxe.dhcp.sockets import refuse_shared_port
 from pxe.errors import InterfaceUnusable
 from tests.lab import Lab, Namespace, Process
 from tests.tools import require_root, require_tool
@@ -138,3 +140,14 @@ def test_the_probe_is_shown_nothing_but_answers_to_dhcp_clients(server, rival):
             sender.send(each)
         wire.settimeout(5)
         assert [wire.recv(2048), wire.recv(2048)] == [right, longer_header]
+
+
+def test_a_server_that_shares_the_port_on_our_own_interface_is_refused(server, rival):
+    """dnsmasq lets its port be shared, so that opening ours would succeed beside it."""
+    refuse_shared_port_there = partial(server.call, refuse_shared_port, "wire0", 67)
+    refuse_shared_port_there()
+    dnsmasq = start_dnsmasq(server, RANGE, "--no-ping")
+    with pytest.raises(InterfaceUnusable, match="port 67 on wire0 is taken by another program"):
+        refuse_shared_port_there()
+    dnsmasq.stop()
+    refuse_shared_port_there()

@@ -21,7 +21,7 @@ from pxe.link import (
     watch,
 )
 from pxe.neighbours import NeighbourTable, neighbour
-from tests.lab import Lab
+from tests.lab import Lab, wait_until
 
 HOME = IPv4Interface("10.9.0.1/24")
 ETH_P_IP = 0x0800
@@ -45,6 +45,8 @@ def machine(lab):
 
 
 def test_the_facts_of_an_interface_are_read(machine):
+    # The kernel makes the link-local address a moment after the interface is up.
+    wait_until(lambda: bool(machine.addresses("wire0", 6)), "wire0 has a link-local address")
     facts = machine.call(link_facts, "wire0")
     assert facts.index == machine.index("wire0")
     assert str(facts.mac) == "02:00:00:00:00:01"
