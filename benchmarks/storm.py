@@ -1,6 +1,9 @@
 """A boot storm: 500 machines at once, against rackseed and against dnsmasq with nginx.
 
-usage: python benchmarks/storm.py [--clients N] [--rounds N] [--spread SECONDS]
+usage: python benchmarks/storm.py [--scenes NAME,...] [--clients N] [--rounds N] [--spread SECONDS]
+
+Two scenes, by what is booted: `ramdisk`, the size of our own (8 and 16 MiB), where the cost of each
+request counts; and `installer`, the size of a Fedora installer (16 and 200 MiB), where bytes count.
 
 Both sides serve the same boot program, kernel and initrd to the same clients (storm_client.c,
 built with cc), in turn, in one run; the first of a round is the other side each time. rackseed runs
@@ -40,8 +43,8 @@ from tests.tools import require_tool
 SERVER = "10.99.0.1"
 RELAY = "10.99.0.2"
 FIRST = IPv4Address("10.99.1.0")
-KERNEL_BYTES = 8 << 20
-INITRD_BYTES = 16 << 20
+SCENES = {"ramdisk": (8 << 20, 16 << 20), "installer": (16 << 20, 200 << 20)}
+"""Bytes of kernel and initrd."""
 PHASES = ("dhcp", "program", "script", "done")
 
 
@@ -167,7 +170,9 @@ def cpu_seconds(pids: Sequence[int]) -> dict[int, float]:
     return seconds
 
 
-def one_storm(lab: Lab, side: str, program: Path, clients: int, spread: float) -> dict[str, Any]:
+def one_storm(
+    lab: Lab, side: str, scene: str, program: Path, clients: int, spread: float
+) -> dict[str, Any]:
     """Fresh namespaces, a fresh server, one storm; the client's own JSON."""
     server, rack = lab.namespace("server"), lab.namespace("rack")
     lab.cable(server, "serve0", rack, "rack0")
@@ -178,8 +183,8 @@ def one_storm(lab: Lab, side: str, program: Path, clients: int, spread: float) -
     folder = server.folder
     artifacts = folder / "artifacts"
     artifacts.mkdir()
-    (artifacts / "vmlinuz").write_bytes(os.urandom(KERNEL_BYTES))
-    (artifacts / "initrd.img").write_bytes(os.urandom(INITRD_BYTES))
+    for name, size in zip(("vmlinuz", "initrd.img"), SCENES[scene], strict=True):
+        (artifacts / name).write_bytes(os.urandom(size))
     (artifacts / "snponly.efi").write_bytes(find_programs()["snponly.efi"].read_bytes())
     start = {"rackseed": ours, "dnsmasq + nginx": theirs}[side]
     with start(server, folder, clients) as pids:
@@ -202,31 +207,41 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--spread", type=float, default=2.0, help="seconds from first to last")
+    parser.add_argument("--scenes", default=",".join(SCENES), help=", ".join(SCENES))
     options = parser.parse_args()
-    console = Console()
-    runs: dict[str, list[dict[str, Any]]] = {"rackseed": [], "dnsmasq + nginx": []}
+    for scene in options.scenes.split(","):
+        if scene not in SCENES:
+            parser.error(f"unknown scene {scene!r}, expected {' or '.join(SCENES)}")
     with tempfile.TemporaryDirectory(prefix="rackseed-storm-") as folder:
         program = build(Path(folder))
-        for number in range(options.rounds):
-            for side in list(runs)[:: -1 if number % 2 else 1]:
-                with Lab() as lab:
-                    result = one_storm(lab, side, program, options.clients, options.spread)
-                runs[side].append(result)
-                each = " ".join(f"{seconds:.1f}" for seconds in result["servers"])
-                console.print(
-                    f"{side}: {len(result['marks'])} of {options.clients} in "
-                    f"{result['seconds']:.1f} s; processor seconds of each server process: {each}"
-                )
-                for error in sorted(set(result["errors"])):
-                    times = result["errors"].count(error)
-                    console.print(f"  {times} times {error}", markup=False)
-    show(console, runs, options.clients)
+        for scene in options.scenes.split(","):
+            measure(scene, program, options)
 
 
-def show(console: Console, runs: dict[str, list[dict[str, Any]]], clients: int) -> None:
+def measure(scene: str, program: Path, options: argparse.Namespace) -> None:
+    """All rounds of one scene, and its tables."""
+    console = Console()
+    runs: dict[str, list[dict[str, Any]]] = {"rackseed": [], "dnsmasq + nginx": []}
+    for number in range(options.rounds):
+        for side in list(runs)[:: -1 if number % 2 else 1]:
+            with Lab() as lab:
+                result = one_storm(lab, side, scene, program, options.clients, options.spread)
+            runs[side].append(result)
+            each = " ".join(f"{seconds:.1f}" for seconds in result["servers"])
+            console.print(
+                f"{side}: {len(result['marks'])} of {options.clients} in "
+                f"{result['seconds']:.1f} s; processor seconds of each server process: {each}"
+            )
+            for error in sorted(set(result["errors"])):
+                times = result["errors"].count(error)
+                console.print(f"  {times} times {error}", markup=False)
+    show(console, scene, runs, options.clients)
+
+
+def show(console: Console, scene: str, runs: dict[str, list[dict[str, Any]]], clients: int) -> None:
     """Two tables: the times of the phases, and what it took."""
     rounds = len(next(iter(runs.values())))
-    title = f"Boot storm, {clients} clients, median of {rounds} rounds"
+    title = f"Boot storm, {scene}, {clients} clients, median of {rounds} rounds"
     columns = [*((phase, 0.5) for phase in PHASES), ("done", 0.99)]
     table = Table(title=title)
     for column in ("", *(f"{phase} p{share * 100:.0f}" for phase, share in columns)):
