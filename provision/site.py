@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from urllib.parse import quote
 
@@ -21,7 +21,6 @@ from provision.digests import Digests
 from provision.inventory import views
 from provision.inventory.model import Host, Install, Inventory
 from provision.lifecycle import EventKind, Illegal
-from provision.memory import ShortMemory
 from provision.store import Store, StoreError, events, hosts, inspections, leases, tokens
 from provision.store.events import ALARM
 from provision.store.hosts import HostRecord
@@ -77,7 +76,6 @@ class InventorySite:
         self.store = store
         self._clock = clock
         self._digests = Digests()
-        self._claims: ShortMemory[bool] = ShortMemory(CLAIM_S)
         self._alarms = Alarms()
         self._boots = Boots(store, clock, self._alarms)
         self.reload(inventory)
@@ -143,14 +141,17 @@ class InventorySite:
         host = inventory.hosts.get(found.host or "")
         if host is None or host.mac != found.mac:
             return Refusal(f"{found.host} is no longer in the inventory with this MAC address")
-        if not self._claims.take(found.digest, True):
-            return Refusal("the answer is being delivered; ask again in a few seconds")
         try:
-            return Answer(self._body(host, inventory, found.base_url, token).encode())
+            answer = Answer(self._body(host, inventory, found.base_url, token).encode())
         except AnswerError as error:
-            self._claims.forget(found.digest)
             log.error("answer not made host=%s: %s", host.name, error)
             return Refusal(f"the answer of {host.name} cannot be made: {error}")
+        # Claimed last, as making the answer may take long. A claim need not outlast a power cut.
+        with self.store.database.writing(durable=False) as connection:
+            claimed = tokens.claim(connection, found, self._clock(), timedelta(seconds=CLAIM_S))
+        if not claimed:
+            return Refusal("the answer is being delivered; ask again in a few seconds")
+        return answer
 
     def answer_delivered(self, token: str) -> None:
         """The whole answer went out: burn the token and move the host on, durably.
@@ -194,7 +195,6 @@ class InventorySite:
                 # An operator disarmed it in this very moment: it may install all the same.
                 late = f"the answer was delivered though {found.host} is {record.state.value}"
                 self._alarms.record(connection, event, late)
-        self._claims.forget(found.digest)
 
     def report(self, token: str, address: IPv4Address, report: Report) -> Refusal | None:
         """Take a report; durable when this returns None."""

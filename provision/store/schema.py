@@ -113,6 +113,8 @@ tokens = Table(
     Column("made_at", Instant, nullable=False),
     Column("withdrawn_at", Instant),
     Column("used_at", Instant),
+    Column("claimed_until", Instant),
+    # ^ somebody delivers the answer; in the past: it never arrived and may be asked for again
     Column("closed_by", String(16)),
 )
 

@@ -2,12 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, select
+from sqlalchemy import Connection, Row, bindparam, delete, or_, select
 
 from provision.store.events import Event
 from provision.store.schema import tokens
@@ -67,6 +67,21 @@ _WITHDRAW = (
     )
     .values(withdrawn_at=bindparam("at"))
 )
+_CLAIM = (
+    tokens.update()
+    .where(
+        tokens.c.digest == bindparam("wanted"),
+        tokens.c.withdrawn_at.is_(None),
+        tokens.c.used_at.is_(None),
+        or_(
+            tokens.c.claimed_until.is_(None),
+            tokens.c.claimed_until <= bindparam("now"),
+            # No claim is as long as this: the clock was set back.
+            tokens.c.claimed_until > bindparam("until"),
+        ),
+    )
+    .values(claimed_until=bindparam("until"))
+)
 
 
 def add(connection: Connection, *records: TokenRecord) -> None:
@@ -113,6 +128,12 @@ def forget_stranger(connection: Connection, address: IPv4Address) -> None:
     """Delete tokens of unknown machines at an address, so that their number stays bounded."""
     mine = (tokens.c.host.is_(None), tokens.c.address == str(address))
     connection.execute(delete(tokens).where(*mine))
+
+
+def claim(connection: Connection, record: TokenRecord, now: datetime, duration: timedelta) -> bool:
+    """Keep all others from an open token for a time, in every process; whether it was free."""
+    values = {"wanted": record.digest, "now": now, "until": now + duration}
+    return connection.execute(_CLAIM, values).rowcount == 1
 
 
 def burn(

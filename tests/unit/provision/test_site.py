@@ -19,7 +19,7 @@ from provision import boots
 from provision import site as site_module
 from provision.arming import NotArmed, arm, disarm
 from provision.lifecycle import HostState
-from provision.site import INSPECTION_BOUND, InventorySite
+from provision.site import CLAIM_S, INSPECTION_BOUND, InventorySite
 from provision.store import Store, StoreUnusable
 from provision.store.events import ALARM, BOOT_TARGET
 from provision.store.schema import metadata
@@ -274,13 +274,38 @@ def test_while_an_answer_is_delivered_nobody_else_gets_it(site, store, monkeypat
     assert all("being delivered" in one.reason for one in got if isinstance(one, Refusal))
 
 
-def test_a_client_that_lost_the_answer_may_ask_again(tmp_path, store, clock, monkeypatch):
-    monkeypatch.setattr(site_module, "CLAIM_S", 0)
-    site = InventorySite(inventory(tmp_path), store, clock)
+def test_of_many_processes_one_delivers_an_answer(site, store, store_url, tmp_path, clock):
+    arm(store, ["img"])
+    secret = answer_token(boot(site, "img"))
+    with Store(store_url) as other_store:
+        other = InventorySite(inventory(tmp_path), other_store, clock)
+        with ThreadPoolExecutor(8) as pool:
+            got = list(pool.map(lambda one: one.answer(secret, AT["img"]), [site, other] * 4))
+    assert sum(isinstance(one, Answer) for one in got) == 1
+
+
+@pytest.mark.parametrize("turned", [CLAIM_S, -3600])
+def test_a_client_that_lost_the_answer_may_ask_again_soon(site, store, clock, turned):
     arm(store, ["img"])
     secret = answer_token(boot(site, "img"))
     assert isinstance(site.answer(secret, AT["img"]), Answer)
+    clock.turn(seconds=CLAIM_S - 1)
+    assert isinstance(site.answer(secret, AT["img"]), Refusal)
+    clock.turn(seconds=turned - CLAIM_S + 1)
     assert isinstance(site.answer(secret, AT["img"]), Answer)
+
+
+def test_an_answer_withdrawn_while_it_is_made_is_not_given_out(site, store, monkeypatch):
+    arm(store, ["img"])
+    secret = answer_token(boot(site, "img"))
+    made = site._body
+
+    def disarmed_meanwhile(*arguments):
+        disarm(store, ["img"])
+        return made(*arguments)
+
+    monkeypatch.setattr(site, "_body", disarmed_meanwhile)
+    assert isinstance(site.answer(secret, AT["img"]), Refusal)
 
 
 KILLED = """
@@ -313,6 +338,8 @@ def test_a_server_killed_in_a_delivery_leaves_the_answer_to_the_next(
     )
     assert child.stdout.startswith(b"Answer("), child.stderr
     assert child.returncode == -signal.SIGKILL
+    assert isinstance(site.answer(secret, AT["img"]), Refusal)
+    clock.turn(seconds=CLAIM_S)
     assert isinstance(site.answer(secret, AT["img"]), Answer)
     site.answer_delivered(secret)
     assert store.record("img").state is S.DEPLOYING
