@@ -150,7 +150,7 @@ class InventorySite:
         with self.store.database.writing(durable=False) as connection:
             claimed = tokens.claim(connection, found, self._clock(), timedelta(seconds=CLAIM_S))
         if not claimed:
-            return Refusal("the answer is being delivered; ask again in a few seconds")
+            return Refusal("the answer is being delivered; ask again in a few seconds", again=True)
         return answer
 
     def answer_delivered(self, token: str) -> None:

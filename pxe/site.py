@@ -62,6 +62,8 @@ class Refusal:
     """Why a token was not honoured."""
 
     reason: str
+    again: bool = False
+    """It may be honoured in a few seconds."""
 
 
 class ReportKind(Enum):

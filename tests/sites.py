@@ -38,7 +38,9 @@ class MemorySite:
         Lease(OTHER, IPv4Address("10.20.3.10"), NOW - timedelta(minutes=5)),
     )
     target: BootTarget = field(default_factory=lambda: LocalDisk("cmp01 is active and not armed"))
-    answers: dict[str, Answer] = field(default_factory=lambda: {"t0ken": Answer(b"disk=first\n")})
+    answers: dict[str, Answer | Refusal] = field(
+        default_factory=lambda: {"t0ken": Answer(b"disk=first\n")}
+    )
     delivered: list[str] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)

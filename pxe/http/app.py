@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 BODY_SECONDS: Final = 30.0
 """Seconds that a report's body may take to arrive."""
+ASK_AGAIN_SECONDS: Final = 5
+"""What a client is told to wait whose answer is on its way to it already."""
 
 _TOKEN_FOLDERS: Final = frozenset({"answer", "report"})
 
@@ -66,6 +68,15 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
         exchange: _Exchange, name: PurePosixPath, peer: IPv4Address
     ) -> web.StreamResponse:
         opened = await asyncio.to_thread(site.answer, name.name, peer)
+        if isinstance(opened, Refusal) and opened.again:
+            exchange.reason = opened.reason
+            # 403 would be the end of an installation: machines ask again after 5xx alone.
+            return await send_body(
+                exchange.request,
+                503,
+                b"this URL is in use, ask again\n",
+                headers={"Retry-After": str(ASK_AGAIN_SECONDS)},
+            )
         if isinstance(opened, Refusal):
             return await exchange.refuse(
                 403, "this URL was used, withdrawn, or made for another machine", opened.reason
@@ -213,4 +224,5 @@ def _outcome(status: int) -> Outcome:
     """0 stands for a response that was not sent whole."""
     if status in range(200, 400):
         return Outcome.SERVED
-    return Outcome.REFUSED if status in range(400, 500) else Outcome.FAILED
+    refused = status in range(400, 500) or status == 503
+    return Outcome.REFUSED if refused else Outcome.FAILED

@@ -271,7 +271,10 @@ def test_while_an_answer_is_delivered_nobody_else_gets_it(site, store, monkeypat
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(lambda _: site.answer(secret, AT["img"]), range(8)))
     assert sum(isinstance(one, Answer) for one in got) == 1
-    assert all("being delivered" in one.reason for one in got if isinstance(one, Refusal))
+    refused = [one for one in got if isinstance(one, Refusal)]
+    assert all(one.again and "being delivered" in one.reason for one in refused)
+    site.answer_delivered(secret)
+    assert not site.answer(secret, AT["img"]).again
 
 
 def test_of_many_processes_one_delivers_an_answer(site, store, store_url, tmp_path, clock):

@@ -20,7 +20,7 @@ from pxe.http.app import make_app
 from pxe.http.report import BODY_LIMIT
 from pxe.http.server import HttpServer, ssl_context, start_http
 from pxe.settings import Settings
-from pxe.site import Answer, Outcome, Report, ReportKind
+from pxe.site import Answer, Outcome, Refusal, Report, ReportKind
 from tests.sites import CLIENT, KERNEL, LOOPBACK, SETTINGS, MemorySite
 
 LISTEN = dataclasses.replace(SETTINGS, address=LOOPBACK, http_port=0)
@@ -172,6 +172,19 @@ async def test_an_answer_is_burned_once_it_was_delivered(
     await until(lambda: len(site.observations) == 2)
     assert [seen.outcome for seen in site.observations] == [Outcome.SERVED, Outcome.REFUSED]
     assert site.observations[1].reason == "used or never made"
+
+
+async def test_an_answer_in_delivery_is_to_be_asked_for_again(
+    client: aiohttp.ClientSession, site: MemorySite
+):
+    site.answers["t0ken"] = Refusal("being delivered", again=True)
+    async with client.get("/answer/t0ken") as response:
+        assert response.status == 503
+        assert int(response.headers["Retry-After"]) == 5
+    await until(lambda: len(site.observations) == 1)
+    assert site.observations[0].outcome is Outcome.REFUSED
+    assert site.observations[0].reason == "being delivered"
+    assert site.delivered == []
 
 
 async def test_an_answer_that_the_client_did_not_take_is_not_burned(
