@@ -67,9 +67,14 @@ def restart_delay(deaths: int) -> float:
 
 
 def supervise(
-    planes: Sequence[Plane], on_ready: Callable[[], None], prepare: Callable[[], None]
+    planes: Sequence[Plane],
+    on_ready: Callable[[], None],
+    prepare: Callable[[], None],
+    on_reload: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run all planes until SIGTERM or SIGINT; SIGHUP is handed on to each.
+    """Run all planes until SIGTERM or SIGINT; SIGHUP is handed on to each, then to `on_reload`.
+
+    A plane is pickled anew for each start: `on_reload` may change what later starts get.
 
     `prepare` is called first in each new process (logging, for example) and must be picklable.
     Planes start one after the other, in the order given, so a later one may rely on the
@@ -88,7 +93,7 @@ def supervise(
                 return
             running.append(started)
         on_ready()
-        _watch(running, signals, prepare)
+        _watch(running, signals, prepare, on_reload)
 
 
 @contextmanager
@@ -152,12 +157,18 @@ class _Signals:
             self.wake.recv(4096)
 
 
-def _watch(running: list[_Running], signals: _Signals, prepare: Callable[[], None]) -> None:
+def _watch(
+    running: list[_Running],
+    signals: _Signals,
+    prepare: Callable[[], None],
+    on_reload: Callable[[], object],
+) -> None:
     due: dict[int, float] = {}
     while not signals.stop:
         if signals.reload():
             for child in running:
                 _signal(child.process, signal.SIGHUP)
+            on_reload()
         now = time.monotonic()
         for index, child in enumerate(running):
             if child.process.is_alive():

@@ -8,7 +8,7 @@ import signal
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -25,7 +25,7 @@ from provision.inventory.load import load
 from provision.inventory.model import Inventory
 from provision.inventory.problems import InventoryInvalid
 from provision.site import InventorySite
-from provision.store import Store
+from provision.store import Store, StoreError
 from provision.verify import verify_programs
 from pxe import httpboot
 from pxe.dhcp.probe import probe, refuse_other_servers
@@ -94,7 +94,7 @@ def serve(
     """Serve DHCP, TFTP and HTTP on the provisioning network, until Ctrl-C or SIGTERM.
 
     Looks for another DHCP server first and refuses to start beside one. SIGHUP reads the
-    inventory again (hosts and roles; a change of `network` needs a new start).
+    inventory again (hosts and roles; with another `network` or `artifacts` it is refused).
 
     Example:
       rackseed serve -i rack.yaml
@@ -114,9 +114,10 @@ def serve(
     serving_link(settings.interface, settings.address)
     found = asyncio.run(probe(settings.interface, expected))
     refuse_other_servers(found, settings.mode)
+    source = Source(inventory.resolve(), url, loaded)
     server = BootServer(
         settings=settings,
-        open_site=partial(open_site, Source(inventory.resolve(), url)),
+        open_site=partial(open_site, source),
         programs=boot_programs(settings, cache or default_cache()),
         artifacts=loaded.artifacts,
         ramdisk=ramdisk,
@@ -133,6 +134,7 @@ def serve(
         planes(server, tftp_workers=tftp_workers, http_workers=http_workers),
         on_ready=lambda: report.print_line(line),
         prepare=partial(log_like, logging.getLogger().level),
+        on_reload=partial(reload, source),
     )
     return report.ExitStatus.DONE
 
@@ -265,28 +267,56 @@ def boot_programs(settings: Settings, cache: Path) -> Mapping[str, Path]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Source:
-    """What each process opens for itself."""
+    """What each process begins with."""
 
-    inventory: Path
+    path: Path
+    """Of the inventory; read again on SIGHUP alone, so that all planes have the same."""
     store: str
+    inventory: Inventory
+    """The last good one: a plane that starts again needs it when the file is broken."""
+
+
+def reload(source: Source) -> bool:
+    """Read the inventory again; whether `source` has another now. Errors are logged."""
+    try:
+        again = load(source.path)
+        refuse_other_start(source.inventory, again)
+    except BadInput as error:
+        log.error("inventory kept as it was: %s", error)
+        return False
+    source.inventory = again
+    return True
+
+
+def refuse_other_start(before: Inventory, after: Inventory) -> None:
+    """That all is the same which is fixed once planes run. Raises BadInput."""
+    same = {
+        "network": replace(before.network, place=None) == replace(after.network, place=None),
+        "artifacts": before.artifacts.resolve() == after.artifacts.resolve(),
+    }
+    for section, is_same in same.items():
+        if not is_same:
+            raise BadInput(f"{after.path}: {section} changed, which needs a new start of serve")
 
 
 @contextmanager
 def open_site(source: Source, plane: str) -> Iterator[InventorySite]:
     """The inventory and the store for one process; SIGHUP reads the inventory again."""
     with Store(source.store) as store:
-        site = InventorySite(load(source.inventory), store)
+        site = InventorySite(source.inventory, store)
 
-        def reload(*_: object) -> None:
+        def again(*_: object) -> None:
+            if not reload(source):
+                return
             try:
-                site.reload(load(source.inventory))
-                log.warning("inventory read again path=%s", source.inventory)
-            except BadInput as error:
-                log.error("inventory kept as it was: %s", error)
+                site.reload(source.inventory)
+                log.warning("inventory read again path=%s plane=%s", source.path, plane)
+            except StoreError as error:
+                log.error("inventory not taken over plane=%s: %s", plane, error)
 
-        signal.signal(signal.SIGHUP, reload)
+        signal.signal(signal.SIGHUP, again)
         if plane == "http":
             Thread(target=site.prepare, name="prepare", daemon=True).start()
         gc.collect()

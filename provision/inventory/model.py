@@ -1,12 +1,13 @@
 """The inventory: one frozen value, everything else is derived from it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from pxe.addresses import MacAddress
 from pxe.boot import Loader
@@ -163,3 +164,13 @@ class Inventory:
     def __post_init__(self) -> None:
         by_mac = {host.mac: host for host in self.hosts.values()}
         object.__setattr__(self, "by_mac", MappingProxyType(by_mac))
+
+    def __reduce__(self) -> tuple[Callable[..., "Inventory"], tuple[object, ...]]:
+        """Read-only mappings cannot be pickled: they travel as dictionaries."""
+        values = (getattr(self, each.name) for each in fields(self) if each.init)
+        return _arrived, tuple(dict(v) if isinstance(v, Mapping) else v for v in values)
+
+
+def _arrived(*values: object) -> Inventory:  # the fields, in order
+    own: list[Any] = [MappingProxyType(v) if isinstance(v, dict) else v for v in values]
+    return Inventory(*own)

@@ -1,5 +1,9 @@
 """`rackseed serve` before it serves: what it refuses, and how it says so."""
 
+import gc
+import os
+import pickle
+import signal
 import socket
 import subprocess
 from ipaddress import IPv4Address, IPv4Network
@@ -8,12 +12,20 @@ from pathlib import Path
 import pytest
 
 from provision.cli.main import invoke
-from provision.cli.serve import NotPermitted, free_address, https_of, require_privileges
+from provision.cli.serve import (
+    NotPermitted,
+    Source,
+    free_address,
+    https_of,
+    open_site,
+    require_privileges,
+)
 from provision.errors import BadInput
 from provision.inventory.load import load
 from provision.site import InventorySite
 from provision.store import Store
 from pxe import serve as server
+from pxe.addresses import MacAddress
 from pxe.errors import InterfaceUnusable
 from pxe.serve import BootServer
 from pxe.settings import Settings
@@ -97,6 +109,63 @@ def test_a_key_that_fits_not_is_told_apart_from_no_key(pair, tmp_path):
 def test_https_gets_a_port_of_its_own(pair):
     with pytest.raises(BadInput, match="80 is the port of plain HTTP"):
         https_of(*pair, 80, 80)
+
+
+FIRST, SECOND = (MacAddress.parse(f"52:54:00:aa:00:0{n}") for n in (1, 2))
+ANOTHER_HOST = "    cmp02: {mac: 52:54:00:aa:00:02, address: 10.20.0.5, role: bare}\n"
+
+
+@pytest.fixture
+def source(rack):
+    """As it arrives in a process of its own."""
+    loaded = load(rack)
+    sent = Source(rack, loaded.store, loaded)
+    before = signal.getsignal(signal.SIGHUP)
+    yield pickle.loads(pickle.dumps(sent))
+    signal.signal(signal.SIGHUP, before)
+    gc.unfreeze()
+
+
+def test_an_inventory_arrives_in_another_process_as_it_was(source, rack):
+    assert source.inventory == load(rack)
+    assert source.inventory.by_mac == load(rack).by_mac
+    with pytest.raises(TypeError):
+        source.inventory.hosts["x"] = None
+
+
+def test_a_plane_starts_though_the_file_is_broken_meanwhile(source, rack):
+    rack.write_text("network: {")
+    with open_site(source, "tftp") as site:
+        assert site.reservation(FIRST)
+
+
+def test_sighup_brings_new_hosts_and_a_comment_is_no_change(source, rack):
+    rack.write_text("# ours\n" + INVENTORY + ANOTHER_HOST)
+    with open_site(source, "tftp") as site:
+        assert site.reservation(SECOND) is None
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert site.reservation(SECOND)
+        # What a plane gets that starts from now on:
+        assert SECOND in source.inventory.by_mac
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("network: {", "inventory kept as it was"),
+        (INVENTORY.replace("0.3-10.20.0.4", "0.3-10.20.0.3"), "network changed, which needs"),
+        (INVENTORY + "artifacts: elsewhere\n", "artifacts changed, which needs"),
+    ],
+)
+def test_sighup_keeps_the_old_inventory_when_it_cannot_go_on_with_the_new(
+    source, rack, caplog, text, says
+):
+    (rack.parent / "elsewhere").mkdir()
+    with open_site(source, "tftp") as site:
+        rack.write_text(text.replace("10.20.0.2,", "10.20.0.6,"))
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert says in caplog.text
+        assert site.reservation(FIRST).address == IPv4Address("10.20.0.2")
 
 
 def test_a_taken_tftp_port_is_named_with_the_way_to_find_who_has_it(monkeypatch, rack):

@@ -86,6 +86,16 @@ def supervisor(notes: list[Path]) -> None:
     supervise(planes, nothing, nothing)
 
 
+def note_words(words: list[str], note: Path, ready) -> None:
+    wait_for_term(note.with_name(words[-1]), ready)
+
+
+def supervise_and_learn(note: Path) -> None:
+    words = ["old"]
+    plane = Plane("one", partial(note_words, words, note))
+    supervise([plane], nothing, nothing, on_reload=partial(words.append, "new"))
+
+
 def pids(note: Path) -> list[int]:
     return [int(line) for line in note.read_text().split()] if note.exists() else []
 
@@ -121,6 +131,17 @@ def test_a_plane_that_dies_is_started_again(running):
     until(lambda: len(pids(one)) == 2)
     assert alive(pids(one)[1])
     assert len(pids(two)) == 1
+
+
+def test_a_plane_that_starts_after_sighup_gets_what_the_reload_brought(tmp_path):
+    process = get_context("spawn").Process(target=supervise_and_learn, args=(tmp_path / "note",))
+    process.start()
+    until(lambda: pids(tmp_path / "old"))
+    os.kill(process.pid, signal.SIGHUP)  # this plane knows no SIGHUP and dies of it
+    until(lambda: pids(tmp_path / "new"))
+    process.terminate()
+    process.join()
+    assert len(pids(tmp_path / "old")) == 1
 
 
 def test_all_planes_end_with_the_supervisor_even_when_it_is_killed(running):
