@@ -235,7 +235,7 @@ def test_a_plane_that_dies_between_two_looks_is_noticed(monkeypatch):
 
     monkeypatch.setattr(module, "_restart", end)
     with module._Signals() as signals:
-        module._watch([child], signals, nothing)
+        module._watch([child], signals, nothing, nothing)
     assert child.deaths == 1
     os.close(child.process.sentinel)
 
