@@ -20,7 +20,7 @@ from provision.deploy import AnswerError, Rejected
 from provision.digests import Digests
 from provision.inventory import views
 from provision.inventory.model import Host, Install, Inventory
-from provision.lifecycle import EventKind, Illegal
+from provision.lifecycle import EventKind, HostState, Illegal, advance
 from provision.store import Store, StoreError, events, hosts, inspections, leases, tokens
 from provision.store.events import ALARM
 from provision.store.hosts import HostRecord
@@ -222,7 +222,7 @@ class InventorySite:
         event = replace(
             tokens.event_of(token, now, kind.value),
             detail={"message": message} if message else {},
-            observed=token.host is None or report.kind is ReportKind.PROGRESS,
+            observed=token.host is None,
         )
         if report.kind is ReportKind.INSPECTION:
             inspections.add(connection, Inspection(token.mac, now, report.data, token.host))
@@ -232,6 +232,9 @@ class InventorySite:
             events.append(connection, [event])
         else:
             record = hosts.lock(connection, token.host, now)
+            # A machine may say the same as often as it likes: only what changes is kept for ever.
+            after = advance(record.state, kind, record.prior or HostState.ENROLLED)
+            event = replace(event, observed=isinstance(after, Illegal) or after is record.state)
             moved = hosts.apply(connection, record, kind, event)
             if isinstance(moved, Illegal):
                 if report.kind in ENDS:

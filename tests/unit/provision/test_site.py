@@ -460,6 +460,14 @@ def test_an_unfit_inspection_is_refused(site, store, data):
     assert store.record("kick").state is S.INSPECTING
 
 
+def test_of_repeated_inspections_only_the_one_that_changes_the_state_is_kept_for_ever(site, store):
+    report = token(word(boot(site, "kick"), "rackseed.report"))
+    for kind in (ReportKind.PROGRESS, *[ReportKind.INSPECTION] * 3, ReportKind.PROGRESS):
+        assert site.report(report, AT["kick"], Report(kind)) is None
+    told = store.events("kick", kinds=("inspected", "progress"))
+    assert [event.observed for event in told] == [True, False, True, True, True]
+
+
 def test_a_made_up_token_opens_nothing_and_leaves_no_trace(site, store):
     assert isinstance(site.answer("x" * 43, AT["img"]), Refusal)
     assert isinstance(site.report("x" * 43, AT["img"], Report(ReportKind.INSTALLED)), Refusal)
