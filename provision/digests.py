@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,20 +21,25 @@ class Digests:
     """Remembers the sum of each file until its size, time or inode changes."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int, int, int], FileFacts] = {}
+        self._known: dict[Path, tuple[tuple[int, int, int], FileFacts]] = {}
+        self._turns: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
 
     def of(self, path: Path) -> FileFacts:
         """The facts of a file; reads all of it the first time, about a second for each GB.
 
-        Raises OSError.
+        Who asks for the same file meanwhile waits, for another file does not. Raises OSError.
         """
-        with self._lock, path.open("rb") as file:
+        with self._lock:
+            turn = self._turns[path]
+        with turn, path.open("rb") as file:
             status = path.stat()
-            key = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
-            if known := self._known.get(key):
-                return known
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            self._known = {k: v for k, v in self._known.items() if k[0] != key[0]}
-            self._known[key] = facts = FileFacts(status.st_size, sha256)
+            version = (status.st_ino, status.st_size, status.st_mtime_ns)
+            with self._lock:
+                known = self._known.get(path)
+            if known is not None and known[0] == version:
+                return known[1]
+            facts = FileFacts(status.st_size, hashlib.file_digest(file, "sha256").hexdigest())
+            with self._lock:
+                self._known[path] = (version, facts)
             return facts
