@@ -49,11 +49,6 @@ class ShortMemory(Generic[T]):
             self._keep(key, value)
             return True
 
-    def forget(self, key: Hashable) -> None:
-        """Forget a value at once."""
-        with self._lock:
-            self._kept.pop(key, None)
-
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

@@ -36,8 +36,11 @@ log = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
 """Gives aware times in UTC."""
 
-CLAIM_S = 5
-"""How long one delivery of an answer keeps others out; a client that lost it may then try again."""
+CLAIM_S = 12
+"""How long one delivery of an answer keeps others out; a client that lost it may then try again.
+
+Longer than a delivery may take (pxe.http.transfer.DELIVERY_LIMIT).
+"""
 RETRY_S = 1.0
 """How long a delivery waits that could not be stored, before it is tried again."""
 INSPECTION_BOUND = 256 * 1024
