@@ -101,7 +101,7 @@ def test_no_host_raised_an_alarm(whole_rack: Rehearsed) -> None:
 
 def test_no_token_of_a_single_use_url_is_kept(whole_rack: Rehearsed) -> None:
     events = (whole_rack.logs / "rehearsal.db").read_bytes()
-    assert "/answer/…".encode() in events
+    assert b"/answer/" in events
     for kept in (events, (whole_rack.logs / "server.log").read_bytes()):
         assert re.search(rb"/(answer|report)/[\w-]{16}", kept) is None
 
