@@ -19,7 +19,7 @@ from pxe.link import follow, serving_link
 from pxe.neighbours import NeighbourTable
 from pxe.settings import Settings
 from pxe.site import Site
-from pxe.supervise import Plane, Ready
+from pxe.supervise import BEAT_EVERY, Beat, Plane, Ready
 from pxe.tftp.content import BytesContent, Content, FileContent, NoContent, Resolver
 from pxe.tftp.probe import probe
 from pxe.tftp.server import TftpServer
@@ -73,8 +73,7 @@ def serve_tftp(server: BootServer, ready: Ready) -> None:
     with server.open_site("tftp") as site:
         tftp = tftp_server(server, site)
         signal.signal(signal.SIGTERM, lambda *_: tftp.stop())
-        ready()
-        tftp.serve_forever()
+        tftp.serve_forever(ready())
 
 
 def tftp_server(server: BootServer, site: Site) -> TftpServer:
@@ -123,7 +122,7 @@ async def _serve_http(server: BootServer, site: Site, ready: Ready) -> None:
                 tls=ssl_context(certificate.chain, certificate.key),
             )
             stack.push_async_callback(secure.stop)
-        ready()
+        stack.callback(_beating(ready()).cancel)
         await stop.wait()
 
 
@@ -152,11 +151,22 @@ async def _serve_dhcp(server: BootServer, site: Site, ready: Ready) -> None:
             follow(settings.interface, settings.address, dhcp.rebind, known)
         )
         stack.callback(following.cancel)
-        ready()
+        stack.callback(_beating(ready()).cancel)
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()  # a loss of netlink is an error that the supervisor mends
+
+
+def _beating(beat: Beat) -> asyncio.Task[None]:
+    """Signs of life from this loop, until cancelled."""
+
+    async def go_on() -> None:
+        while True:
+            beat()
+            await asyncio.sleep(BEAT_EVERY)
+
+    return asyncio.create_task(go_on())
 
 
 def _sigterm() -> asyncio.Event:

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import math
 import multiprocessing
 import os
 import resource
@@ -10,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -27,13 +28,21 @@ RESTART_DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each start of a plane that died; the last one repeats."""
 STEADY_AFTER = 60.0
 """A plane that ran this many seconds has earned its first restart delay again."""
+BEAT_EVERY = 2.0
+"""Seconds between two signs of life of a plane that gives any."""
+SILENCE_LIMIT = 20.0
+"""Seconds without one after which a plane counts as hung, and is killed and started again."""
 OPEN_FILES = 65536
 """Files and sockets that a plane may have open, where the system allows so many."""
 STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
-Ready = Callable[[], None]
+Beat = Callable[[], None]
+"""Gives one sign of life; never blocks."""
+Ready = Callable[[], Beat]
+"""Says that a plane serves. Who then calls what it returns is to go on, each `BEAT_EVERY` seconds
+from the loop that serves: it tells a loop that hangs from one that has nothing to do."""
 
 
 class PlaneFailed(PxeError):
@@ -57,8 +66,32 @@ class Plane:
 class _Running:
     plane: Plane
     process: SpawnProcess
+    heart: Connection | None = None
+    """Where its signs of life arrive; None when it has ended."""
     started: float = field(default_factory=time.monotonic)
     deaths: int = 0
+    beat: float | None = None
+    """When the last sign of life came; None: it never gave one and is not watched."""
+
+    def listen(self, now: float) -> None:
+        """Take in the signs of life that have come."""
+        try:
+            while self.heart is not None and self.heart.poll():
+                self.heart.recv_bytes()
+                self.beat = now
+        except (EOFError, OSError):
+            self.lose_heart()
+
+    def lose_heart(self) -> None:
+        """Its process has ended, or is about to."""
+        if self.heart is not None:
+            self.heart.close()
+        self.heart = self.beat = None
+
+    @property
+    def hung_at(self) -> float:
+        """When it will count as hung unless it gives a sign of life before."""
+        return math.inf if self.beat is None else self.beat + SILENCE_LIMIT
 
 
 def restart_delay(deaths: int) -> float:
@@ -171,9 +204,13 @@ def _watch(
             on_reload()
         now = time.monotonic()
         for index, child in enumerate(running):
+            child.listen(now)  # before the judgement: we may have slept ourselves
             if child.process.is_alive():
+                if now >= child.hung_at:
+                    _end_hung(child, now)
                 continue
             if index not in due:
+                child.lose_heart()
                 lived = now - child.started
                 child.deaths = 1 if lived > STEADY_AFTER else child.deaths + 1
                 delay = restart_delay(child.deaths)
@@ -186,17 +223,30 @@ def _watch(
                 del due[index]
                 _restart(child, prepare, signals)
         # Not those that are alive now: one that died since it was looked at must wake us.
-        watched = [child.process.sentinel for n, child in enumerate(running) if n not in due]
-        timeout = max(0.0, min(due.values()) - time.monotonic()) if due else None
+        living = [child for n, child in enumerate(running) if n not in due]
+        watched = [child.process.sentinel for child in living]
+        hearts = [child.heart for child in living if child.heart is not None]
+        next_look = min([*due.values(), *(child.hung_at for child in living)], default=math.inf)
+        timeout = None if next_look == math.inf else max(0.0, next_look - time.monotonic())
         if not signals.pending:  # one that came during a restart has woken that already
-            signals.wait(watched, timeout)
+            signals.wait([*watched, *hearts], timeout)
     log.info("stopping")
+
+
+def _end_hung(child: _Running, now: float) -> None:
+    """Kill a plane that is there and does nothing; its death is then seen like any other."""
+    log.error(
+        "plane hangs plane=%s pid=%s silent=%.0fs: killed",
+        child.plane.name, child.process.pid, now - (child.beat or now),
+    )  # fmt: skip
+    child.process.kill()
+    child.process.join()
 
 
 def _restart(child: _Running, prepare: Callable[[], None], signals: _Signals) -> None:
     try:
         if started := _start(child.plane, prepare, signals):
-            child.process = started.process
+            child.process, child.heart = started.process, started.heart
     except PlaneFailed as error:
         log.error("plane did not start again plane=%s: %s", child.plane.name, error)
     child.started = time.monotonic()
@@ -217,12 +267,12 @@ def _start(plane: Plane, prepare: Callable[[], None], signals: _Signals) -> _Run
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
-    with ours:
-        said = _first_word(ours, signals)
+    said = _first_word(ours, signals)
+    started = _Running(plane, process, ours)
     if said == () and not signals.stop:
         log.info("plane ready plane=%s pid=%s", plane.name, process.pid)
-        return _Running(plane, process)
-    _stop([_Running(plane, process)])
+        return started
+    _stop([started])
     if not said:
         return None
     message, *notes = said
@@ -262,6 +312,7 @@ def _stop(running: Sequence[_Running]) -> None:
             log.error("plane killed plane=%s: it did not end in time", child.plane.name)
             child.process.kill()
             child.process.join()
+        child.lose_heart()
 
 
 def _signal(process: SpawnProcess, number: int) -> None:
@@ -276,14 +327,23 @@ def _child(plane: Plane, prepare: Callable[[], None], said: Connection, parent: 
     _allow_open_files()
     prepare()
 
-    def ready() -> None:
-        with said:
-            said.send(())
+    served = False
+
+    def ready() -> Beat:
+        nonlocal served
+        served = True
+        said.send(())
+        os.set_blocking(said.fileno(), False)
+        return beat
+
+    def beat() -> None:
+        with suppress(OSError):  # a full pipe: the supervisor is busy and has enough to read
+            said.send_bytes(b"")
 
     try:
         plane.run(ready)
     except (PxeError, OSError) as error:
-        if said.closed:
+        if served:
             log.error("plane failed plane=%s: %s", plane.name, error)
         else:
             said.send((str(error), *getattr(error, "__notes__", ())))

@@ -5,19 +5,20 @@ import logging
 import os
 import select
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from itertools import count
 from time import monotonic
 
 from pxe.errors import DecodeError
-from pxe.site import Observation, Outcome, Service
+from pxe.site import Outcome
 from pxe.tftp.content import BytesContent, FileContent, NoContent, Observe, Resolver
 from pxe.tftp.options import Bounds, bounds_for, negotiate
 from pxe.tftp.packets import OpenContent, PacketCache, Unreadable, open_content
-from pxe.tftp.refusal import TOO_MANY, Pace, Refused, allow_descriptors, refusal
+from pxe.tftp.record import Record
+from pxe.tftp.refusal import TOO_MANY, Refused, allow_descriptors, refusal
 from pxe.tftp.session import Session
 from pxe.tftp.sockets import listening_socket, path_mtu, transfer_socket
 from pxe.tftp.transfer import RTO_MIN, Action, Done, GiveUp, Send, Wait
@@ -32,7 +33,6 @@ from pxe.tftp.wire import (
     decode_request,
     encode_error,
     encode_oack,
-    printable,
 )
 
 log = logging.getLogger(__name__)
@@ -43,10 +43,8 @@ REQUESTS_MAX = 32
 """Requests taken at once: a flood of them must not starve the transfers."""
 REPLY_MAX = 128
 """Octets read of an ACK or ERROR."""
-REPORT_EVERY = 1.0
-"""Seconds between two observations of malformed requests; the others are counted."""
-LOGGED_MAX = 10
-"""Refused requests logged in REPORT_EVERY seconds; all are observed."""
+BEAT_EVERY = 2.0
+"""Seconds between two turns of an idle loop at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class TftpServer:
         allow_descriptors(limits.sessions)
         self._interface = interface
         self._resolve = resolver
-        self._observe = observe
+        self._record = Record(observe)
         self._limits = limits
         self._cache = PacketCache(limits.packet_memory, limits.file_memory)
         self._sessions: dict[int, Session] = {}
@@ -95,8 +93,6 @@ class TftpServer:
         self._timers: list[tuple[float, int]] = []
         self._timed: dict[int, Session] = {}
         self._serial = count()
-        self._malformed = Pace(1, REPORT_EVERY)
-        self._logged = Pace(LOGGED_MAX, REPORT_EVERY)
         self._stopping = False
         with ExitStack() as undo:
             self._listener = undo.enter_context(listening_socket(str(address), port, interface))
@@ -117,12 +113,19 @@ class TftpServer:
         """Transfers in progress."""
         return len(self._sessions)
 
-    def serve_forever(self) -> None:
-        """Serve until `stop`, then close everything; the server cannot be started again."""
+    def serve_forever(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop`, then close everything; the server cannot be started again.
+
+        `beat` is called again and again, at least every `BEAT_EVERY` seconds.
+        """
+        next_beat = 0.0
         try:
             while not self._stopping:
                 self._serve_events()
                 self._serve_timers()
+                if (now := monotonic()) >= next_beat:
+                    beat()
+                    next_beat = now + BEAT_EVERY / 2
         finally:
             for session in list(self._sessions.values()):
                 self._finish(session, Outcome.FAILED, "the server stops")
@@ -134,7 +137,8 @@ class TftpServer:
         os.eventfd_write(self._wake, 1)
 
     def _serve_events(self) -> None:
-        timeout = max(self._timers[0][0] - monotonic(), 0) if self._timers else -1
+        due = max(self._timers[0][0] - monotonic(), 0) if self._timers else BEAT_EVERY
+        timeout = min(due, BEAT_EVERY / 2)
         events = self._epoll.poll(timeout, EVENTS_MAX)
         now = monotonic()
         sessions = self._sessions
@@ -275,7 +279,7 @@ class TftpServer:
             self._begin(request, datagram, peer, now)
         except Refused as refused:
             self._send_error(peer, refused.code, refused.told)
-            self._tell(Outcome.REFUSED, request.name, peer[0], refused.reason)
+            self._record.tell(Outcome.REFUSED, request.name, peer[0], refused.reason)
 
     def _begin(
         self,
@@ -337,13 +341,9 @@ class TftpServer:
     def _refuse_malformed(
         self, datagram: bytes, peer: tuple[str, int], reason: str, now: float
     ) -> None:
-        log.debug("ignored datagram address=%s reason=%s", peer[0], reason)
         if datagram[:2] in (Opcode.RRQ.to_bytes(2), Opcode.WRQ.to_bytes(2)):
             self._send_error(peer, ErrorCode.ILLEGAL_OPERATION, reason)
-        if self._malformed.admits(now):
-            facts: dict[str, str | int] = {"datagrams": self._malformed.skipped + 1}
-            self._malformed.skipped = 0
-            self._tell(Outcome.REFUSED, "malformed request", peer[0], reason, facts)
+        self._record.malformed(peer[0], reason, now)
 
     def _send_error(self, peer: tuple[str, int], code: ErrorCode, reason: str) -> None:
         try:
@@ -368,37 +368,4 @@ class TftpServer:
             "windowsize": session.parameters.windowsize,
             "resent": session.transfer.resent,
         }
-        self._tell(outcome, session.request[1].name, session.peer[0], reason, facts)
-
-    def _tell(
-        self,
-        outcome: Outcome,
-        name: str,
-        address: str,
-        reason: str,
-        facts: dict[str, str | int] | None = None,
-    ) -> None:
-        subject = printable(name)
-        if outcome is not Outcome.REFUSED or self._logged.admits(monotonic()):
-            words = " ".join(f"{key}={value}" for key, value in (facts or {}).items())
-            if self._logged.skipped:
-                words += f" refused_unlogged={self._logged.skipped}"
-                self._logged.skipped = 0
-            log.info(
-                "tftp %s file=%s address=%s reason=%r %s",
-                outcome.value, subject, address, reason, words,
-            )  # fmt: skip
-        try:
-            self._observe(
-                Observation(
-                    service=Service.TFTP,
-                    outcome=outcome,
-                    at=datetime.now(UTC),
-                    subject=subject,
-                    reason=reason,
-                    address=IPv4Address(address),
-                    facts=facts or {},
-                )
-            )
-        except Exception:
-            log.exception("observation lost")
+        self._record.tell(outcome, session.request[1].name, session.peer[0], reason, facts)

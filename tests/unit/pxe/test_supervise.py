@@ -51,6 +51,22 @@ def fail_later(note: Path, ready) -> None:
     raise PxeError("netlink is gone")
 
 
+def beat_and_hang(hang_first: bool, note: Path, ready) -> None:
+    """The first process hangs after its first sign of life; the one after it does not."""
+    first = not note.exists()
+    with note.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    beat = ready()
+    while True:
+        beat()
+        time.sleep(60 if first and hang_first else 0.05)
+
+
+def watch_closely(hang_first: bool, note: Path) -> None:
+    module.SILENCE_LIMIT = 1.0
+    supervise([Plane("one", partial(beat_and_hang, hang_first, note))], nothing, nothing)
+
+
 def note_blocked(note: Path, ready) -> None:
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     note.write_text(" ".join(signal.Signals(number).name for number in blocked))
@@ -148,6 +164,20 @@ def test_all_planes_end_with_the_supervisor_even_when_it_is_killed(running):
     process, notes = running
     process.kill()
     until(lambda: not any(alive(pid) for note in notes for pid in pids(note)))
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_plane_that_hangs_is_killed_and_started_again_and_no_other(tmp_path, hangs):
+    note = tmp_path / "note"
+    process = get_context("spawn").Process(target=watch_closely, args=(hangs, note))
+    process.start()
+    until(lambda: len(pids(note)) == 1 + hangs)
+    time.sleep(1.5)
+    process.terminate()
+    process.join()
+    assert len(pids(note)) == 1 + hangs
+    assert process.exitcode == 0
+    assert not any(alive(pid) for pid in pids(note))
 
 
 def test_sigterm_ends_everything_in_order(running):
