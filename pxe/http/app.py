@@ -1,7 +1,6 @@
 """The HTTP plane: the catalog's tree, single-use answers, and reports of booted machines."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +16,7 @@ from pxe.catalog import Catalog, File, NotFound, Text, normalise, script_name
 from pxe.errors import DecodeError
 from pxe.http.report import BODY_LIMIT, decode_report
 from pxe.http.select import content_type
-from pxe.http.transfer import Undelivered, cut_off, deliver, send_body, send_file
+from pxe.http.transfer import Sent, Undelivered, cut_off, deliver, send_body, send_file
 from pxe.http.turns import Turns
 from pxe.site import Observation, Outcome, Refusal, Service, Site
 
@@ -35,38 +34,36 @@ _TOKEN_FOLDERS: Final = frozenset({"answer", "report"})
 class _Exchange:
     """What came of one request, gathered for its one Observation."""
 
-    request: web.Request
+    request: web.BaseRequest
     peer: IPv4Address | None
     name: PurePosixPath | None
-    response: web.StreamResponse | None = None
+    response: Sent | None = None
     """None until it was sent whole."""
     reason: str = ""
 
-    async def refuse(self, status: int, sentence: str, reason: str = "") -> web.StreamResponse:
+    async def refuse(self, status: int, sentence: str, reason: str = "") -> Sent:
         """Answer with one sentence; `reason` is the fuller truth for the log."""
         self.reason = reason or sentence
         return await send_body(self.request, status, f"{sentence}\n".encode())
 
 
-_Handler = Callable[[_Exchange, PurePosixPath, IPv4Address], Awaitable[web.StreamResponse]]
+App = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+"""What aiohttp's server asks for each request."""
+_Handler = Callable[[_Exchange, PurePosixPath, IPv4Address], Awaitable[Sent]]
 
 
-def make_app(site: Site, catalog: Catalog) -> web.Application:
+def make_app(site: Site, catalog: Catalog) -> App:
     """All routes.
 
-    One catch-all on the raw path: what firmware sends (`//x`, `%2F`) is normalised by the
+    One handler for every raw path: what firmware sends (`//x`, `%2F`) is normalised by the
     catalog's own rules, and nothing is ever redirected, because UEFI HTTP Boot does not follow.
     """
     turns = Turns()
 
-    async def health(
-        exchange: _Exchange, name: PurePosixPath, peer: IPv4Address
-    ) -> web.StreamResponse:
+    async def health(exchange: _Exchange, name: PurePosixPath, peer: IPv4Address) -> Sent:
         return await send_body(exchange.request, 200, b"ok\n")
 
-    async def answer(
-        exchange: _Exchange, name: PurePosixPath, peer: IPv4Address
-    ) -> web.StreamResponse:
+    async def answer(exchange: _Exchange, name: PurePosixPath, peer: IPv4Address) -> Sent:
         opened = await asyncio.to_thread(site.answer, name.name, peer)
         if isinstance(opened, Refusal) and opened.again:
             exchange.reason = opened.reason
@@ -75,7 +72,7 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
                 exchange.request,
                 503,
                 b"this URL is in use, ask again\n",
-                headers={"Retry-After": str(ASK_AGAIN_SECONDS)},
+                f"Retry-After: {ASK_AGAIN_SECONDS}",
             )
         if isinstance(opened, Refusal):
             return await exchange.refuse(
@@ -85,9 +82,7 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
         await asyncio.to_thread(site.answer_delivered, name.name)
         return response
 
-    async def report(
-        exchange: _Exchange, name: PurePosixPath, peer: IPv4Address
-    ) -> web.StreamResponse:
+    async def report(exchange: _Exchange, name: PurePosixPath, peer: IPv4Address) -> Sent:
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 told = decode_report(await exchange.request.read())
@@ -101,9 +96,7 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
             return await exchange.refuse(403, "this URL is not yours", refusal.reason)
         return await send_body(exchange.request, 204, b"")
 
-    async def serve(
-        exchange: _Exchange, name: PurePosixPath, peer: IPv4Address
-    ) -> web.StreamResponse:
+    async def serve(exchange: _Exchange, name: PurePosixPath, peer: IPv4Address) -> Sent:
         request = exchange.request
         if script_name(name):
             found = await asyncio.to_thread(catalog.resolve, request.rel_url.raw_path, peer)
@@ -111,7 +104,7 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
             found = catalog.common(name)
         match found:
             case Text():
-                return await send_body(request, 200, found.body, found.content_type)
+                return await send_body(request, 200, found.body, content_type=found.content_type)
             case File():
                 try:
                     kind = content_type(name, request.headers.get("User-Agent", ""))
@@ -127,7 +120,7 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
         ("report", 2): ("POST", report),
     }
 
-    async def dispatch(exchange: _Exchange) -> web.StreamResponse:
+    async def dispatch(exchange: _Exchange) -> Sent:
         if exchange.name is None or exchange.peer is None:
             return await exchange.refuse(404, "no such file", "no such name can be in the tree")
         parts = exchange.name.parts
@@ -136,7 +129,7 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
             return await exchange.refuse(405, f"this path takes {methods} only")
         return await handler(exchange, exchange.name, exchange.peer)
 
-    async def observed(request: web.Request) -> web.StreamResponse:
+    async def observed(request: web.BaseRequest) -> web.StreamResponse:
         exchange = _Exchange(request, _peer(request), normalise(request.rel_url.raw_path))
         began = time.monotonic()
         try:
@@ -144,20 +137,19 @@ def make_app(site: Site, catalog: Catalog) -> web.Application:
         finally:
             site.observe(_observation(exchange, time.monotonic() - began, site))
         if exchange.response is None:
-            return web.Response(status=500)  # goes nowhere, the connection was cut off
+            return Sent(request, 0)  # nothing is left to be sent, the connection was cut off
         return exchange.response
 
-    app = web.Application(client_max_size=BODY_LIMIT)
-    app.router.add_route("*", "/{path:.*}", observed, expect_handler=_expected)
-    return app
+    return observed
 
 
 async def _survived(
-    exchange: _Exchange, dispatch: Callable[[_Exchange], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse | None:
+    exchange: _Exchange, dispatch: Callable[[_Exchange], Awaitable[Sent]]
+) -> Sent | None:
     """Whatever happens to one request, the server goes on; None: the connection was cut off."""
     request = exchange.request
     try:
+        _let_go_on(request)
         return await dispatch(exchange)
     except (Undelivered, ConnectionError, TimeoutError) as error:
         exchange.reason = str(error) or "the client stalled"
@@ -170,18 +162,13 @@ async def _survived(
     return None
 
 
-async def _expected(request: web.Request) -> None:
-    """Let a client go on that waits for it; other expectations are ignored (RFC 9110, 10.1.1).
-
-    aiohttp's own handler fails on an expectation that is not UTF-8.
-    """
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        with contextlib.suppress(ConnectionError):  # the handler will notice
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # it is not part of the response
+def _let_go_on(request: web.BaseRequest) -> None:
+    """Let a client go on that waits for it; other expectations are ignored (RFC 9110, 10.1.1)."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def _peer(request: web.Request) -> IPv4Address | None:
+def _peer(request: web.BaseRequest) -> IPv4Address | None:
     try:
         return IPv4Address(request.remote or "")
     except AddressValueError:
@@ -199,10 +186,10 @@ def _subject(name: PurePosixPath | None) -> str:
 
 
 def _observation(exchange: _Exchange, seconds: float, site: Site) -> Observation:
-    peer, response, method = exchange.peer, exchange.response, exchange.request.method
+    peer, response = exchange.peer, exchange.response
     known = None if peer is None else site.reservation_at(peer)
     status = response.status if response is not None else 0
-    size = response.content_length if response is not None and method != "HEAD" else 0
+    size = response.size if response is not None else 0
     return Observation(
         service=Service.HTTP,
         outcome=_outcome(status),
@@ -212,9 +199,9 @@ def _observation(exchange: _Exchange, seconds: float, site: Site) -> Observation
         client=known.client if known else None,
         address=peer,
         facts={
-            "method": method,
+            "method": exchange.request.method,
             "status": status,
-            "bytes": size or 0,
+            "bytes": size,
             "seconds": f"{seconds:.3f}",
         },
     )

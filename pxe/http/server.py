@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pxe.errors import InterfaceUnusable
+from pxe.http.app import App
+from pxe.http.report import BODY_LIMIT
 from pxe.settings import Settings
 
 IDLE_LIMIT: Final = 30.0
@@ -46,7 +50,7 @@ class HttpServer:
     """A listening server; `port` is the real one when 0 was asked for."""
 
     port: int
-    _runner: web.AppRunner
+    _runner: web.ServerRunner
     _listener: asyncio.Server
 
     async def stop(self) -> None:
@@ -64,7 +68,7 @@ class _CutOff(asyncio.Protocol):
 
 
 async def start_http(
-    app: web.Application,
+    app: App,
     settings: Settings,
     *,
     sock: socket.socket | None = None,
@@ -80,8 +84,9 @@ async def start_http(
     """
     sock = sock or _listening_socket(settings, reuse_port=reuse_port)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_LIMIT)
-    runner = web.AppRunner(
+    server = web.Server(
         app,
+        request_factory=_request,
         access_log=None,
         auto_decompress=False,
         keepalive_timeout=idle,
@@ -90,11 +95,9 @@ async def start_http(
         max_field_size=LINE_LIMIT,
         max_headers=HEADERS_LIMIT,
         max_line_size=LINE_LIMIT,
-        shutdown_timeout=STOP_LIMIT,
     )
+    runner = web.ServerRunner(server, shutdown_timeout=STOP_LIMIT)
     await runner.setup()
-    server = runner.server
-    assert server is not None
 
     def accept() -> asyncio.Protocol:
         return server() if len(server.connections) < connections else _CutOff()
@@ -123,6 +126,19 @@ def ssl_context(certificate: Path, key: Path) -> ssl.SSLContext:
             f"{certificate} and {key}: {error}, expected a PEM certificate and its key"
         ) from None
     return context
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(
+        message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT
+    )
 
 
 def _listening_socket(settings: Settings, *, reuse_port: bool) -> socket.socket:

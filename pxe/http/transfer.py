@@ -6,10 +6,13 @@ import os
 import socket
 import struct
 import termios
-from collections.abc import Mapping
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
 from typing import BinaryIO, Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from pxe.catalog import File
 from pxe.http.select import Selection, entity_tag, select
@@ -34,27 +37,44 @@ class Undelivered(Exception):
     """The client went away or stalled before it had everything."""
 
 
+class Sent(web.StreamResponse):
+    """A response that we wrote ourselves: its head would take aiohttp longer than all the rest."""
+
+    def __init__(self, request: web.BaseRequest, status: int, size: int = 0) -> None:
+        """`size` is the bytes of the body that were sent."""
+        super().__init__(status=status)
+        self.size = size
+        self._stays = request.keep_alive
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection waits for another request."""
+        return self._stays
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to be sent."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to be sent."""
+
+
 async def send_body(
-    request: web.Request,
+    request: web.BaseRequest,
     status: int,
     body: bytes,
+    *fields: str,
     content_type: str = "text/plain; charset=utf-8",
-    headers: Mapping[str, str] | None = None,
-) -> web.Response:
+) -> Sent:
     """Send a short body, with its length and not to be kept by anyone."""
-    response = web.Response(
-        status=status,
-        body=body if status != 204 else None,
-        headers={"Server": "rackseed", "Cache-Control": "no-store", **(headers or {})},
-    )
-    if status != 204:
-        response.headers["Content-Type"] = content_type
-    await response.prepare(request)
-    await response.write_eof()
-    return response
+    if status != 204:  # which has neither (RFC 9110, 8.6)
+        fields = (*fields, f"Content-Type: {content_type}", f"Content-Length: {len(body)}")
+    head = _head(request, status, "Cache-Control: no-store", *fields)
+    wanted = b"" if request.method == "HEAD" else body
+    await _write(request, head + wanted)
+    return Sent(request, status, len(wanted))
 
 
-async def deliver(request: web.Request, body: bytes, content_type: str) -> web.Response:
+async def deliver(request: web.BaseRequest, body: bytes, content_type: str) -> Sent:
     """Send a body and return only once the client's TCP has acknowledged its last byte.
 
     Raises Undelivered when the connection ends first, TimeoutError after `DELIVERY_LIMIT`.
@@ -64,54 +84,77 @@ async def deliver(request: web.Request, body: bytes, content_type: str) -> web.R
     # A client that has all may close at once, and asyncio then closes our socket: keep a second.
     with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
         async with asyncio.timeout(DELIVERY_LIMIT):
-            response = await send_body(request, 200, body, content_type)
+            response = await send_body(request, 200, body, content_type=content_type)
             await _acknowledged(connection)
     return response
 
 
-async def send_file(
-    request: web.Request, file: File, content_type: str, turns: Turns
-) -> web.StreamResponse:
+async def send_file(request: web.BaseRequest, file: File, content_type: str, turns: Turns) -> Sent:
     """Send the part of a file that the request's headers select, by sendfile(2), in its turn.
 
     Raises OSError when the file is gone (nothing was sent then), Undelivered when the client is.
     """
     head = request.method == "HEAD"
     selection = select(file, request.headers, head=head)
-    response = _file_response(file, selection, content_type)
+    fields = _file_fields(file, selection, content_type)
     if head or not selection.length:
-        await response.prepare(request)
-    else:
-        with file.open() as handle:
-            await response.prepare(request)
-            async with (
-                turns.take(request.remote or "", selection.length),
-                asyncio.timeout(GRACE + selection.length / SLOWEST),
-            ):
-                await _send_part(request, handle, selection)
-    await response.write_eof()
-    return response
+        await _write(request, _head(request, selection.status, *fields))
+        return Sent(request, selection.status)
+    with file.open() as handle:
+        await _write(request, _head(request, selection.status, *fields))
+        async with (
+            turns.take(request.remote or "", selection.length),
+            asyncio.timeout(GRACE + selection.length / SLOWEST),
+        ):
+            await _send_part(request, handle, selection)
+    return Sent(request, selection.status, selection.length)
 
 
-def cut_off(request: web.Request) -> None:
+def cut_off(request: web.BaseRequest) -> None:
     """End the connection at once: what follows on it could not be understood."""
     if request.transport is not None:
         request.transport.abort()
 
 
-def _file_response(file: File, selection: Selection, content_type: str) -> web.StreamResponse:
-    headers = {"Server": "rackseed", "ETag": entity_tag(file), "Accept-Ranges": "bytes"}
+def _head(request: web.BaseRequest, status: int, *fields: str) -> bytes:
+    """A status line and the header fields of every response, then `fields` (RFC 9112, 3 to 5)."""
+    new = request.version >= HttpVersion11
+    lines = [
+        f"HTTP/1.{int(new)} {status} {HTTPStatus(status).phrase}",
+        "Server: rackseed",
+        f"Date: {_date(int(time.time()))}",
+        *fields,
+    ]
+    if request.keep_alive is not new:  # what is not the version's own way (RFC 9112, 9.3)
+        lines.append(f"Connection: {'close' if new else 'keep-alive'}")
+    lines.append("\r\n")
+    return "\r\n".join(lines).encode("latin-1")
+
+
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
+
+
+def _file_fields(file: File, selection: Selection, content_type: str) -> list[str]:
+    fields = [f"ETag: {entity_tag(file)}", "Accept-Ranges: bytes"]
     if content_range := selection.content_range(file.size):
-        headers["Content-Range"] = content_range
+        fields.append(f"Content-Range: {content_range}")
     if selection.status != 304:
-        headers["Content-Type"] = content_type
-    response = web.StreamResponse(status=selection.status, headers=headers)
-    if selection.status != 304:
-        response.content_length = selection.length
-    return response
+        fields += [f"Content-Type: {content_type}", f"Content-Length: {selection.length}"]
+    return fields
 
 
-async def _send_part(request: web.Request, handle: BinaryIO, selection: Selection) -> None:
+async def _write(request: web.BaseRequest, data: bytes) -> None:
+    """Hand bytes to the socket, or wait until what lies before them has room for them."""
+    transport = _transport(request)
+    transport.write(data)
+    request.writer.output_size += len(data)
+    if transport.get_write_buffer_size():
+        await request.writer.drain()
+
+
+async def _send_part(request: web.BaseRequest, handle: BinaryIO, selection: Selection) -> None:
     transport = _transport(request)
     os.posix_fadvise(handle.fileno(), selection.offset, selection.length, os.POSIX_FADV_SEQUENTIAL)
     # asyncio's own sendfile is for TLS: it asks epoll anew for each piece of a file.
@@ -196,8 +239,9 @@ def _unacked(connection: socket.socket) -> int:
     return int(struct.unpack("i", queued)[0])
 
 
-def _transport(request: web.Request) -> asyncio.Transport:
-    if request.transport is None:
+def _transport(request: web.BaseRequest) -> asyncio.Transport:
+    transport = request.transport
+    if transport is None or transport.is_closing():
         raise Undelivered("the client went away")
-    assert isinstance(request.transport, asyncio.Transport)
-    return request.transport
+    assert isinstance(transport, asyncio.Transport)
+    return transport
