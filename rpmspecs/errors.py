@@ -32,6 +32,14 @@ class SigningFailed(RpmError):
     """A key is missing or unfit, or a signature could not be made or verified."""
 
 
+class DiskFull(RpmError):
+    """The file system of a folder has no room left; names the folder."""
+
+
+class Stopped(RpmError):
+    """A build was ended because somebody asked for it."""
+
+
 class BuildFailed(RpmError):
     """A build ended badly; says which log tells it and quotes the lines that matter."""
 
