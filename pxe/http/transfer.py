@@ -159,59 +159,59 @@ async def _send_part(request: web.BaseRequest, handle: BinaryIO, selection: Sele
     os.posix_fadvise(handle.fileno(), selection.offset, selection.length, os.POSIX_FADV_SEQUENTIAL)
     # asyncio's own sendfile is for TLS: it asks epoll anew for each piece of a file.
     encrypted = transport.get_extra_info("sslcontext") is not None
-    try:
-        if encrypted or transport.get_write_buffer_size():
-            sent = await asyncio.get_running_loop().sendfile(
-                transport, handle, selection.offset, selection.length
-            )
-        else:
-            sent = await _pour(transport, handle, selection)
-    except (OSError, RuntimeError) as error:  # RuntimeError: the transport is closing
-        sent = handle.tell() - selection.offset
-        raise Undelivered(f"went away after {sent} of {selection.length} bytes") from error
-    if sent != selection.length:
+    send = _sendfile if encrypted or transport.get_write_buffer_size() else _pour
+    if await send(transport, handle, selection) != selection.length:
         raise Undelivered("the file became shorter while it was sent")
 
 
-async def _pour(transport: asyncio.Transport, handle: BinaryIO, selection: Selection) -> int:
-    """Send a part of a file whenever the socket takes more; returns bytes sent.
+async def _sendfile(transport: asyncio.Transport, handle: BinaryIO, selection: Selection) -> int:
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.sendfile(transport, handle, selection.offset, selection.length)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the transport is closing
+        raise _went_away(handle.tell() - selection.offset, selection) from error
 
-    The file's position is then where it ended, also when an OSError is raised.
-    """
+
+async def _pour(transport: asyncio.Transport, handle: BinaryIO, selection: Selection) -> int:
+    """Send a part of a file whenever the socket takes more; returns bytes sent."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
-    at, end = selection.offset, selection.offset + selection.length
+    file, at, end = handle.fileno(), selection.offset, selection.offset + selection.length
+    # A second descriptor: asyncio lets nobody else watch the one of its transport.
+    connection = os.dup(transport.get_extra_info("socket").fileno())
 
     def writable() -> None:
         nonlocal at
         if done.done():
-            return  # cancelled a moment ago
+            return  # or cancelled a moment ago
         try:
-            sent = os.sendfile(connection.fileno(), handle.fileno(), at, min(end - at, PIECE))
+            sent = os.sendfile(connection, file, at, min(end - at, PIECE))
         except BlockingIOError:
             return
         except OSError as error:
-            loop.remove_writer(connection)
             done.set_exception(error)
             return
         at += sent
         if at == end or not sent:
-            loop.remove_writer(connection)
             done.set_result(None)
 
     transport.pause_reading()  # a client that closes its half has not gone away
-    # A second descriptor: asyncio lets nobody else watch the one of its transport.
-    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
+    try:
         writable()
-        try:
-            if not done.done():
-                loop.add_writer(connection, writable)
-            await done
-        finally:
-            loop.remove_writer(connection)
-            handle.seek(at)
-            transport.resume_reading()
+        if not done.done():
+            loop.add_writer(connection, writable)
+        await done
+    except OSError as error:
+        raise _went_away(at - selection.offset, selection) from error
+    finally:
+        loop.remove_writer(connection)
+        os.close(connection)
+        transport.resume_reading()
     return at - selection.offset
+
+
+def _went_away(sent: int, selection: Selection) -> Undelivered:
+    return Undelivered(f"went away after {sent} of {selection.length} bytes")
 
 
 async def _acknowledged(connection: socket.socket) -> None:
