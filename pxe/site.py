@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from ipaddress import IPv4Address
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from pxe.addresses import MacAddress
 from pxe.boot import BootTarget
@@ -31,8 +32,7 @@ class Outcome(Enum):
     """Begun and not finished: a transfer that timed out or was given up by the client."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One exchange on the wire, as one line in the log and one event in the store."""
 
     service: Service
@@ -45,7 +45,7 @@ class Observation:
     """The rule that decided, or the error."""
     client: MacAddress | None = None
     address: IPv4Address | None = None
-    facts: Mapping[str, str | int] = field(default_factory=dict)
+    facts: Mapping[str, str | int] = MappingProxyType({})
     """Words of the craft: `firmware`, `boot_file`, `bytes`, `seconds`, `xid`."""
 
 
@@ -94,11 +94,13 @@ class Site(Protocol):
     def reservation_at(self, address: IPv4Address) -> Reservation | None:
         """The known client that owns an address, reserved or leased for discovery: no."""
 
-    def boot_target(self, client: MacAddress, address: IPv4Address, base_url: str) -> BootTarget:
-        """What the client is to run now.
+    def boot_targets(
+        self, asked: Sequence[tuple[MacAddress, IPv4Address]], base_url: str
+    ) -> Sequence[BootTarget]:
+        """What each client, at its address, is to run now.
 
         Makes new single-use URLs under `base_url` (paths `/answer/TOKEN` and `/report/TOKEN`)
-        and withdraws unused ones made before for this client.
+        and withdraws unused ones made before for these clients.
         """
 
     def answer(self, token: str, address: IPv4Address) -> Answer | Refusal:

@@ -1,10 +1,9 @@
 """What to answer a DHCP request: a pure function of the request and of what we know."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address
-from typing import Final
+from typing import Final, NamedTuple
 
 from pxe.boot import Firmware
 from pxe.dhcp.bootfile import NoBoot, boot_file, firmware_of
@@ -30,8 +29,7 @@ FRESH: Final = 3 / 4
 machine that boots asks three times in a minute, as firmware, as iPXE and as its system."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """Send this message, after noting what it promises."""
 
     message: Message
@@ -52,8 +50,7 @@ class Reply:
         return MESSAGE_TYPES[self.message.options[MESSAGE_TYPE][0]].name
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
+class Silence(NamedTuple):
     """Send nothing."""
 
     reason: str
@@ -69,8 +66,7 @@ class Silence:
     pool_is_full: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(NamedTuple):
     request: Message
     arrival: Arrival
     reservation: Reservation | None

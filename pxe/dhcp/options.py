@@ -55,6 +55,8 @@ class MessageType(IntEnum):
     RELEASE = 7
     INFORM = 8
 
+    __hash__ = int.__hash__  # as a key for each packet; the enumeration's own is Python code
+
 
 MESSAGE_TYPES: Final[Mapping[int, MessageType]] = {member.value: member for member in MessageType}
 """Looked up for each packet, where calling the enumeration would take five times as long."""
@@ -99,9 +101,9 @@ def parse(data: bytes, start: int, end: int, into: dict[int, bytes]) -> None:
 
 def check_lengths(options: Mapping[int, bytes]) -> None:
     """Raises DecodeError when an option of fixed length has another one."""
-    for code in FIXED_LENGTHS.keys() & options.keys():
-        length = FIXED_LENGTHS[code]
-        if len(options[code]) != length:
+    for code in options:
+        if code in FIXED_LENGTHS and len(options[code]) != FIXED_LENGTHS[code]:
+            length = FIXED_LENGTHS[code]
             raise DecodeError(f"option {code} has {len(options[code])} octets, not {length}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Address
-from typing import Final
+from typing import Final, NamedTuple
 
 from pxe.addresses import MacAddress
 from pxe.boot import Firmware, Platform
@@ -114,8 +114,7 @@ def _seconds(time: int) -> bytes:
     return min(time, 0xFFFFFFFF).to_bytes(4)
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """How a request reached us."""
 
     port: int = SERVER_PORT
@@ -124,8 +123,7 @@ class Arrival:
     peer_port: int = CLIENT_PORT
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(NamedTuple):
     """Where a reply goes."""
 
     address: IPv4Address

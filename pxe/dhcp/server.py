@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pxe.addresses import MacAddress
 from pxe.dhcp.decide import Reply, Silence, decide, refuse
@@ -42,8 +42,7 @@ class Neighbours(Protocol):
         """Raises InterfaceUnusable."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Exchange:
+class _Exchange(NamedTuple):
     request: Message
     arrival: Arrival
     reply: Reply

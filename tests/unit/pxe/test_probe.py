@@ -37,16 +37,13 @@ ASKED = question(CLIENT, 7)
 
 
 def offer(**facts) -> Message:
-    return replace(
-        Message(
-            BOOT_REPLY, 7, CLIENT, yiaddr=GIVEN,
-            options={
-                options.MESSAGE_TYPE: bytes((MessageType.OFFER,)),
-                options.SERVER_IDENTIFIER: RIVAL.packed,
-            },
-        ),
-        **facts,
-    )  # fmt: skip
+    return Message(
+        BOOT_REPLY, 7, CLIENT, yiaddr=GIVEN,
+        options={
+            options.MESSAGE_TYPE: bytes((MessageType.OFFER,)),
+            options.SERVER_IDENTIFIER: RIVAL.packed,
+        },
+    )._replace(**facts)  # fmt: skip
 
 
 def to_client(payload: bytes, port: int = 68) -> bytes:
