@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from ipaddress import IPv4Address
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, or_, select, text
@@ -31,6 +33,8 @@ About 100 MB in SQLite. Between two prunings there may be `observer.PRUNE_EVERY`
 StoredRow = tuple[object, ...]
 """The values of one row, in the order of `_COLUMNS`, as the database drivers take them."""
 _COLUMNS = tuple(column.name for column in events.columns if column is not events.c.id)
+_ROWS_PER_STATEMENT = 500
+"""SQLite takes at most 32,766 values in one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +78,24 @@ def write(connection: Connection, rows: Sequence[StoredRow]) -> None:
     """Add rows at the end.
 
     The driver gets them as they are: SQLAlchemy's processing of each value would take as long as
-    the database takes for all of them, and exchanges come by the thousand.
+    the database takes for all of them, and exchanges come by the thousand. SQLite's driver would
+    fetch the interpreter back from the other threads after each row, so it gets many at once.
     """
-    if rows:
+    many = len(rows) - len(rows) % _ROWS_PER_STATEMENT if connection.dialect.name == "sqlite" else 0
+    for start in range(0, many, _ROWS_PER_STATEMENT):
+        part = rows[start : start + _ROWS_PER_STATEMENT]
+        values = tuple(chain.from_iterable(part))
+        connection.exec_driver_sql(_insert("?", _ROWS_PER_STATEMENT), values)
+    if rest := list(rows[many:]):
         mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-        marks = ", ".join([mark] * len(_COLUMNS))
-        connection.exec_driver_sql(
-            f"INSERT INTO {events.name} ({', '.join(_COLUMNS)}) VALUES ({marks})",
-            list(rows),
-        )
+        connection.exec_driver_sql(_insert(mark, 1), rest)
+
+
+@cache
+def _insert(mark: str, rows: int) -> str:
+    row = "(" + ", ".join([mark] * len(_COLUMNS)) + ")"
+    values = ", ".join([row] * rows)
+    return f"INSERT INTO {events.name} ({', '.join(_COLUMNS)}) VALUES {values}"
 
 
 def recent(

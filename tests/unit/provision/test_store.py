@@ -91,6 +91,11 @@ def test_an_event_comes_back_as_it_went_in(store):
     assert replace(back, id=0) == event
 
 
+def test_many_events_come_back_in_their_order(store):
+    append(store, *(Event(NOW, "dhcp", "served", host="a", detail={"n": n}) for n in range(1203)))
+    assert [event.detail["n"] for event in store.events(limit=2_000)] == list(range(1203))
+
+
 def test_events_are_found_by_host_machine_time_and_kind(store):
     append(
         store,
@@ -241,7 +246,7 @@ def test_withdrawing_leaves_used_tokens_and_other_machines_alone(store):
         tokens.add(connection, token("used"))
         tokens.add(connection, token("other", mac=OTHER_MAC))
         tokens.burn(connection, token("used"), NOW, "installed")
-        tokens.withdraw(connection, MAC, later)
+        tokens.withdraw(connection, later, MAC)
         assert tokens.find(connection, "open").withdrawn_at == later
         assert tokens.find(connection, "other").withdrawn_at is None
         used = tokens.find(connection, "used")
@@ -407,7 +412,12 @@ def test_strangers_cannot_fill_the_store(store):
 
 
 def test_the_short_way_of_an_exchange_writes_the_same_row_as_the_long_one():
-    for observation in (seen("OFFER", xid="0000002a"), seen(), seen(client=None, reason="why")):
+    for observation in (
+        seen("OFFER", xid="0000002a"),
+        seen(),
+        seen(client=None, reason="why"),
+        seen('a "quoted"\\path\n weiß 🖧', reason="", bytes=5, seconds=0, empty=""),
+    ):
         assert to_row(observation, "a") == event_table.row_of(to_event(observation, "a"))
 
 
