@@ -145,7 +145,7 @@ def rehearse(
                 for host, progress in outcome.machines
                 if progress.phase is Phase.FAILED
             }
-            kills = rehearsal.server.kills
+            kills, garbage = rehearsal.server.kills, rehearsal.faults.garbage()
     except KeyboardInterrupt:
         people.print(f"interrupted: every machine is off; consoles are in {wishes.logs}")
         raise
@@ -153,10 +153,17 @@ def rehearse(
         logs = str(wishes.logs)
         accelerator = rehearsal.plan.accelerator.name
         report.print_json(
-            view.facts(outcome, accelerator=accelerator, logs=logs, server_kills=kills)
+            view.facts(
+                outcome, accelerator=accelerator, logs=logs, server_kills=kills, garbage=garbage
+            )
         )
     else:
         show_outcome(people, outcome, failures, inventory.path, wishes.logs)
+        if garbage is not None:
+            people.print(
+                f"garbage: {garbage['frames']:,} frames, {garbage['frames_per_second']:,} of them "
+                f"and {garbage['megabits_per_second']:,} Mbit a second"
+            )
     return report.ExitStatus.DONE if outcome.all_arrived else report.ExitStatus.FAILED
 
 

@@ -4,7 +4,8 @@ import logging
 import random
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
@@ -32,15 +33,18 @@ NOISE_PORT = "noise0"
 NOISE_ADDRESS = MacAddress.parse("02:00:00:00:00:fe")
 PORTS = (67, 69, 4011)
 """DHCP, TFTP and the boot server's port of PXE."""
-LARGEST = 1400
-"""Bytes of a garbage datagram at most."""
+LARGEST = 1472
+"""Bytes of a garbage datagram at most: what an Ethernet frame holds."""
 
 
 class Faults:
     """What is to go wrong in one rehearsal."""
 
-    def __init__(self, wanted: Sequence[Fault]) -> None:
+    def __init__(self, wanted: Sequence[Fault], frames_sent: Callable[[], int] = lambda: 0) -> None:
+        """`frames_sent` counts the garbage so far."""
         self.wanted = frozenset(wanted)
+        self._frames_sent = frames_sent
+        self._began = time.monotonic()
         self._kills = list(KILL_AT) if Fault.SERVER_KILL in self.wanted else []
 
     def inflict(self, furthest: Phase, server: Server) -> None:
@@ -52,13 +56,34 @@ class Faults:
             server.kill()
             server.start()
 
+    def garbage(self) -> Mapping[str, int] | None:
+        """How much garbage went into the segment, and how fast; None when it is not wanted."""
+        if Fault.GARBAGE not in self.wanted:
+            return None
+        (frames, octets), seconds = self._sent(), max(time.monotonic() - self._began, 1)
+        return {
+            "frames": frames,
+            "frames_per_second": round(frames / seconds),
+            "megabits_per_second": round(octets * 8 / seconds / 1e6),
+        }
+
 
 def garbage_frames(
-    server: IPv4Address, server_mac: MacAddress, subnet: IPv4Network, chance: random.Random
+    server: IPv4Address,
+    server_mac: MacAddress,
+    subnet: IPv4Network,
+    chance: random.Random,
+    *,
+    full: bool = False,
 ) -> Iterator[bytes]:
-    """Ethernet frames with UDP datagrams that no server expects; without end."""
+    """Ethernet frames with UDP datagrams that no server expects; without end.
+
+    `full` ones are as large as frames can be: they fill a wire. The others are of all sizes.
+    """
     while True:
         size = chance.choice((0, 1, 1, chance.randrange(2, 64), chance.randrange(64, LARGEST)))
+        if full:
+            size = LARGEST
         payload = bytearray(chance.randbytes(size))
         if size > 240 and chance.random() < 0.5:
             # A fixed part that looks like DHCP, so that the options are looked at too.

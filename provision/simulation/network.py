@@ -58,3 +58,12 @@ def make_segment(
             netlink.link("add", ifname=tap, kind="tuntap", mode="tap")
             (port,) = netlink.link_lookup(ifname=tap)
             netlink.link("set", index=port, master=bridge, state="up")
+
+
+def sent_from(tap: str) -> tuple[int, int]:
+    """How many frames, of how many octets, a machine or program has sent into the segment."""
+    with IPRoute() as netlink:
+        (port,) = netlink.link_lookup(ifname=tap)
+        (link,) = netlink.get_links(port)
+        counted = link.get("stats64")
+        return int(counted["rx_packets"]), int(counted["rx_bytes"])

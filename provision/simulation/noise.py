@@ -17,19 +17,23 @@ TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000  # linux/if_tun.h
 SEED = 20260101
 BATCH = 2_000
-"""Different frames that are sent again and again: making them is slower than sending."""
+"""Different frames that are sent again and again: making them is slower than sending.
+
+First as many of all sizes, then as many full ones: a tap takes these faster than a gigabit a
+second, and those faster than full ones would follow one another on such a wire.
+"""
 
 
 def main() -> None:
     """Send until somebody ends us: INTERFACE SERVER SUBNET."""
     interface, server, subnet = sys.argv[1:]
-    frames = garbage_frames(
-        IPv4Address(server), hardware_address(interface), IPv4Network(subnet), random.Random(SEED)
-    )
+    to = (IPv4Address(server), hardware_address(interface), IPv4Network(subnet))
+    chance = random.Random(SEED)
+    small, full = (garbage_frames(*to, chance, full=full) for full in (False, True))
     os.nice(5)
     wire = os.open(TUN, os.O_RDWR)
     fcntl.ioctl(wire, TUNSETIFF, struct.pack("16sH", NOISE_PORT.encode(), IFF_TAP | IFF_NO_PI))
-    batch = [next(frames) for _ in range(BATCH)]
+    batch = [next(frames) for frames in (small, full) for _ in range(BATCH)]
     while True:
         for frame in batch:
             os.write(wire, frame)

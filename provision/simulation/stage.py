@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from provision.inventory.model import Host, Inventory
@@ -93,7 +94,8 @@ def stage(inventory: Inventory, wishes: Wishes, base: Path) -> Iterator[Rehearsa
             tools=found,
             power_cycles=POWER_CYCLES if Fault.SERVER_KILL in wishes.faults else 0,
         )
-        yield Rehearsal(plan, server, store, Faults(wishes.faults))
+        faults = Faults(wishes.faults, partial(network.sent_from, NOISE_PORT))
+        yield Rehearsal(plan, server, store, faults)
 
 
 def choose_accelerator(qemu: Path) -> Accelerator:

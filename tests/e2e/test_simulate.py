@@ -113,6 +113,7 @@ def test_a_rack_arrives_through_garbage_while_its_server_is_killed_again_and_aga
     run = rehearse(tmp_path, EXAMPLE, *faults, "--host", "ctl01", "--host", "cmp04")
     assert run.status == 0, run.told
     assert run.facts["server_kills"] == 3
+    assert run.facts["garbage"]["frames"] > 100_000
     log = (run.logs / "server.log").read_text(errors="replace")
     assert "not a DHCP message" in log or "malformed" in log or "refused" in log
 
