@@ -40,10 +40,12 @@ LARGEST = 1472
 class Faults:
     """What is to go wrong in one rehearsal."""
 
-    def __init__(self, wanted: Sequence[Fault], frames_sent: Callable[[], int] = lambda: 0) -> None:
-        """`frames_sent` counts the garbage so far."""
+    def __init__(
+        self, wanted: Sequence[Fault], sent: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    ) -> None:
+        """`sent` counts the garbage so far, in frames and in octets."""
         self.wanted = frozenset(wanted)
-        self._frames_sent = frames_sent
+        self._sent = sent
         self._began = time.monotonic()
         self._kills = list(KILL_AT) if Fault.SERVER_KILL in self.wanted else []
 
