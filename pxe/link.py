@@ -9,7 +9,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from typing import Any
 
 from pyroute2.netlink import NLM_F_DUMP, nlmsg
@@ -95,8 +95,8 @@ def link_facts(interface: str) -> LinkFacts:
         raise _no_interface(netlink, interface)
 
 
-def serving_link(interface: str, address: IPv4Address) -> LinkFacts:
-    """`link_facts` of an interface that can serve `address`.
+def serving_link(interface: str, address: IPv4Address, subnet: IPv4Network) -> LinkFacts:
+    """`link_facts` of an interface that can serve `address` of `subnet`.
 
     A missing carrier is allowed: an empty bridge has none until its first machine starts.
     Raises InterfaceUnusable when it does not exist, is down, or lacks the address.
@@ -109,7 +109,7 @@ def serving_link(interface: str, address: IPv4Address) -> LinkFacts:
     if address not in {found.ip for found in facts.addresses}:
         present = ", ".join(map(str, facts.addresses)) or "no IPv4 address"
         error = InterfaceUnusable(f"interface {interface} has {present}, expected {address}")
-        error.add_note(f"add it:  ip address add {address}/PREFIX dev {interface}")
+        error.add_note(f"add it:  ip address add {address}/{subnet.prefixlen} dev {interface}")
         raise error
     return facts
 

@@ -135,7 +135,7 @@ def serve_dhcp(server: BootServer, ready: Ready) -> None:
 async def _serve_dhcp(server: BootServer, site: Site, ready: Ready) -> None:
     settings = server.settings
     stop = _sigterm()
-    known = serving_link(settings.interface, settings.address)
+    known = serving_link(settings.interface, settings.address, settings.subnet)
     await asyncio.to_thread(probe, settings.address, TFTP_PORT, PROBED)
     async with AsyncExitStack() as stack:
         neighbours = NeighbourTable()

@@ -125,7 +125,7 @@ async def serve(start: Start) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    known = serving_link(settings.interface, settings.address)
+    known = serving_link(settings.interface, settings.address, settings.subnet)
     await server.start()
     following = loop.create_task(follow(settings.interface, settings.address, server.rebind, known))
     tell(ready=True)

@@ -111,7 +111,7 @@ def serve(
     ramdisk = build_ramdisk(cache or default_cache())
     with Store(url):
         pass  # made, or found unusable, before anything listens
-    serving_link(settings.interface, settings.address)
+    serving_link(settings.interface, settings.address, settings.subnet)
     found = asyncio.run(probe(settings.interface, expected))
     refuse_other_servers(found, settings.mode)
     source = Source(inventory.resolve(), url, loaded)
@@ -295,6 +295,7 @@ def refuse_other_start(before: Inventory, after: Inventory) -> None:
     same = {
         "network": replace(before.network, place=None) == replace(after.network, place=None),
         "artifacts": before.artifacts.resolve() == after.artifacts.resolve(),
+        "store": before.store == after.store,
     }
     for section, is_same in same.items():
         if not is_same:

@@ -69,15 +69,15 @@ def test_a_misspelt_interface_is_answered_with_the_nearest(machine):
 
 
 def test_an_interface_without_the_address_cannot_serve(machine):
-    assert machine.call(serving_link, "wire0", HOME.ip).running
+    assert machine.call(serving_link, "wire0", HOME.ip, HOME.network).running
     with pytest.raises(InterfaceUnusable, match=r"has 10.9.0.1/24, expected 10.9.0.7"):
-        machine.call(serving_link, "wire0", IPv4Address("10.9.0.7"))
+        machine.call(serving_link, "wire0", IPv4Address("10.9.0.7"), HOME.network)
 
 
 def test_an_interface_that_is_down_cannot_serve(machine):
     machine.down("wire0")
     with pytest.raises(InterfaceUnusable, match="wire0 is down"):
-        machine.call(serving_link, "wire0", HOME.ip)
+        machine.call(serving_link, "wire0", HOME.ip, HOME.network)
 
 
 async def take(iterator: AsyncIterator[LinkChange], number: int) -> list[LinkEvent]:

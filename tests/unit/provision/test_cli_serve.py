@@ -155,6 +155,10 @@ def test_sighup_brings_new_hosts_and_a_comment_is_no_change(source, rack):
         ("network: {", "inventory kept as it was"),
         (INVENTORY.replace("0.3-10.20.0.4", "0.3-10.20.0.3"), "network changed, which needs"),
         (INVENTORY + "artifacts: elsewhere\n", "artifacts changed, which needs"),
+        (
+            INVENTORY.replace("store: sqlite:///rack.db", "store: sqlite:////nowhere/other.db"),
+            "store changed, which needs",
+        ),
     ],
 )
 def test_sighup_keeps_the_old_inventory_when_it_cannot_go_on_with_the_new(
