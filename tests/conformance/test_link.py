@@ -45,8 +45,12 @@ def machine(lab):
 
 
 def test_the_facts_of_an_interface_are_read(machine):
-    # The kernel makes the link-local address a moment after the interface is up.
-    wait_until(lambda: bool(machine.addresses("wire0", 6)), "wire0 has a link-local address")
+    def settled() -> bool:
+        now = machine.call(link_facts, "wire0")
+        return now.running and now.link_local is not None
+
+    # The kernel brings up carrier and link-local address a moment after the interface.
+    wait_until(settled, "wire0 has a carrier and a link-local address")
     facts = machine.call(link_facts, "wire0")
     assert facts.index == machine.index("wire0")
     assert str(facts.mac) == "02:00:00:00:00:01"
