@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from rpmspecs.errors import BadInput, SigningFailed, ToolMissing
+from rpmspecs.errors import BadInput, SigningFailed
 from rpmspecs.running import Programs
+from rpmspecs.tools import require_tool
 
 SOCKET_ROOM: Final = 80
 """Characters of a gpg folder that leave room for its sockets' names (unix(7): 108 in all)."""
@@ -110,7 +112,7 @@ class Signer:
     def sign_rpms(self, paths: Sequence[Path]) -> None:
         """Sign packages, each replaced by its signed self."""
         macros = {
-            "__gpg": _tool("gpg", "gnupg"),  # Debian's has no path, and execve(2) needs one
+            "__gpg": require_tool("gpg", "gnupg"),  # Debian's has no path, and execve(2) needs one
             "_openpgp_sign": "gpg",  # rpm 6 has another
             "_gpg_name": self.key.signs_with,
             "_gpg_digest_algo": "sha256",
@@ -118,7 +120,12 @@ class Signer:
         }
         defines = [word for item in macros.items() for word in ("--define", " ".join(item))]
         for part in _parts(paths):
-            argv = [_tool("rpmsign", "rpm-sign or rpm"), *defines, "--addsign", *map(str, part)]
+            argv = [
+                require_tool("rpmsign", "rpm-sign or rpm"),
+                *defines,
+                "--addsign",
+                *map(str, part),
+            ]
             self._gpg.programs.run(argv, env=self._gpg.environment, timeout=3600)
 
     def sign_file(self, path: Path) -> Path:
@@ -129,6 +136,21 @@ class Signer:
         make = ("--armor", "--output", str(signature), "--detach-sign", str(path))
         self._gpg("--batch", *self._unlock, *user, *make)
         return signature
+
+
+class Seen(Enum):
+    """What a package proved to be."""
+
+    SIGNED = "signed"
+    UNSIGNED = "not signed by the key"
+    DAMAGED = "damaged"
+
+
+_SEEN: Final[Mapping[str, Seen]] = {
+    "digests signatures OK": Seen.SIGNED,
+    "digests SIGNATURES NOT OK": Seen.UNSIGNED,
+}
+"""By the words of rpmkeys, which writes what is wrong in capitals."""
 
 
 @contextmanager
@@ -153,15 +175,15 @@ class Verifier:
     keyring: Path
     _gpg: "_Gpg"
 
-    def signed(self, paths: Sequence[Path]) -> Mapping[Path, bool]:
-        """For each package whether it is whole and signed by the key."""
-        found = {}
+    def look_at(self, paths: Sequence[Path]) -> Mapping[Path, "Seen"]:
+        """What each package is worth."""
+        found: dict[Path, Seen] = {}
         for part in _parts(paths):
             # rpmkeys ends with the number of bad ones, and we want each one's line.
             words = shlex.join(self._rpmkeys("--checksig", *map(str, part)))
             told = self._gpg.programs.run(["sh", "-c", f"{words} || true"], timeout=3600)
             lines = dict(line.rpartition(": ")[::2] for line in told.splitlines())
-            found |= {path: lines.get(str(path)) == "digests signatures OK" for path in part}
+            found |= {path: _SEEN.get(lines.get(str(path), ""), Seen.DAMAGED) for path in part}
         return found
 
     def check_file(self, path: Path, signature: Path) -> None:
@@ -175,7 +197,7 @@ class Verifier:
     def _rpmkeys(self, *words: str) -> list[str]:
         # A package without any signature passes unless its level is asked for.
         defines = ("--define", "_pkgverify_level all", "--define", f"_keyringpath {self.keyring}")
-        return [_tool("rpmkeys", "rpm"), "--dbpath", str(self.keyring), *defines, *words]
+        return [require_tool("rpmkeys", "rpm"), "--dbpath", str(self.keyring), *defines, *words]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +208,7 @@ class _Gpg:
     programs: Programs
 
     def __call__(self, *words: str) -> str:
-        argv = [_tool("gpg", "gnupg"), *words]
+        argv = [require_tool("gpg", "gnupg"), *words]
         return self.programs.run(argv, env=self.environment, timeout=600)
 
     @property
@@ -296,8 +318,8 @@ def _only(name: str, keys: Sequence[Key], homes: Sequence[Path]) -> Key:
 def _import(gpg: _Gpg, path: Path) -> None:
     try:
         begin = path.read_bytes()[:4096]
-    except OSError as error:
-        raise SigningFailed(f"{path} cannot be read: {error.strerror}") from None
+    except OSError as cause:
+        raise SigningFailed(f"{path} cannot be read: {cause.strerror}") from None
     if b"-----BEGIN" in begin and ARMOR not in begin:
         error = SigningFailed(
             f"{path} holds no secret key, and nothing is signed with a public one"
@@ -356,8 +378,8 @@ def read_passphrase(path: Path) -> Passphrase:
             error.add_note(f"chmod 600 {path}")
             raise error
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}, expected a file with a passphrase") from None
+    except OSError as cause:
+        raise BadInput(f"{path}: {cause.strerror}, expected a file with a passphrase") from None
     return Passphrase(text.split("\n", 1)[0])
 
 
@@ -381,9 +403,3 @@ def _wait_until(path: Path, *, answers: bool) -> None:
 
 def _parts(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
     return (paths[at : at + FILES_AT_ONCE] for at in range(0, len(paths), FILES_AT_ONCE))
-
-
-def _tool(name: str, package: str) -> str:
-    if found := shutil.which(name):
-        return found
-    raise ToolMissing(f"{name} is not installed; it is in the package {package}")

@@ -1,0 +1,393 @@
+"""A signed repository, published state by state: clients see one or the other, never both."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from rpmspecs.errors import BadInput, RepositoryUnavailable, SigningFailed
+from rpmspecs.metadata import parse_primary, parse_repomd, unpack
+from rpmspecs.rpmfile import RpmFile, read_rpms
+from rpmspecs.running import Programs
+from rpmspecs.signing import Seen, Signer, Verifier, open_verifier
+from rpmspecs.states import (
+    INDEX,
+    SOURCES,
+    STATES,
+    TREES,
+    Entry,
+    RoomIn,
+    State,
+    copy,
+    keep_reachable,
+    link,
+    live_state,
+    locked,
+    new_folder,
+    prune,
+    settle,
+    states,
+    switch,
+    write_record,
+)
+from rpmspecs.tools import require_tool
+
+KEEP: Final = 5
+GRACE: Final = timedelta(hours=1)
+"""How long a state stays at least after it was replaced: an installation may be using it."""
+NAME: Final = "rackseed"
+REPO_FILE: Final = f"{NAME}.repo"
+KEY_FILE: Final = f"RPM-GPG-KEY-{NAME}"
+MIRRORS: Final = "mirrorlist"
+"""A file of each state that names the state itself, so that a client asks one state alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a new state is to have that the live one has not."""
+
+    add: tuple[Path, ...] = ()
+    remove: tuple[str, ...] = ()
+    """Names, or names with version and so on as rpm's NEVRA."""
+    replace: bool = False
+    """Whether a package may take the place of another of its NEVRA."""
+    url: str | None = None
+    """Where clients reach the repository's folder; None: as before."""
+    epoch: int | None = None
+    """Least revision of the metadata, as SOURCE_DATE_EPOCH; None: the newest build time."""
+
+
+class Make(Enum):
+    """How a package comes into a new state."""
+
+    LINK = "link"
+    COPY = "copy"
+    SIGN = "sign"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A package of a new state."""
+
+    entry: Entry
+    origin: Path
+    make: Make
+    mtime: int | None = None
+    """Seconds since 1970; None: the origin's."""
+
+
+def publish(
+    change: Change,
+    repository: Path,
+    signer: Signer,
+    programs: Programs,
+    *,
+    keep: int = KEEP,
+    grace: timedelta = GRACE,
+) -> State:
+    """Make a new state of `repository` and switch to it; returns the live state.
+
+    Whatever goes wrong before the last step, also a kill, leaves the old state live. Where nothing
+    would change, no state is made. Comps groups, modules and the like are carried over.
+
+    Raises BadInput, SigningFailed, RepositoryUnavailable, DiskFull, and what `programs` raise.
+    """
+    add = read_rpms(change.add, programs.run)
+    public_key = signer.public_key()
+    with locked(repository), open_verifier(public_key, programs) as verifier:
+        kept = states(repository)
+        before = live_state(repository)
+        if before is None:
+            add = [*read_rpms(_flat_packages(repository), programs.run), *add]
+        url = change.url or (before.url if before else None)
+        placed = arrange(before, kept, add, change, signer.key.fingerprint, _signed(add, verifier))
+        same_frame = before and (before.key, before.url) == (signer.key.fingerprint, url)
+        if before and same_frame and {p.entry for p in placed} == set(before.packages):
+            return before
+        with RoomIn(repository) as room, new_folder(repository) as folder:
+            room.need(_size(placed) + (4 << 20))
+            number = 1 + max((state.number for state in kept), default=0)
+            state = State(
+                number=number,
+                folder=folder,
+                live=False,
+                published=datetime.now(UTC).replace(microsecond=0),
+                revision=_revision(change.epoch, [*(rpm.built for rpm in add)], kept),
+                key=signer.key.fingerprint,
+                url=url,
+                packages=tuple(sorted((p.entry for p in placed), key=lambda e: e.path)),
+            )
+            place(placed, folder, signer, verifier)
+            index(state, before, repository, signer, verifier, programs)
+            write_frame(state, public_key)
+            keep_reachable(folder, kept)
+            settle(folder)
+            folder.rename(repository / STATES / str(number))
+        switch(repository, number)
+        prune(repository, keep, grace)
+    found = live_state(repository)
+    assert found is not None
+    return found
+
+
+def rollback(repository: Path, number: int) -> State:
+    """Make a kept state live again, as it was. Raises BadInput."""
+    with locked(repository):
+        kept = states(repository)
+        wanted = next((state for state in kept if state.number == number), None)
+        if wanted is None:
+            error = BadInput(f"{repository} has no state {number}")
+            error.add_note(f"kept are {', '.join(str(s.number) for s in kept) or 'none'}")
+            raise error
+        with RoomIn(repository):
+            keep_reachable(wanted.folder, [state for state in kept if state is not wanted])
+            settle(wanted.folder)
+        switch(repository, number)
+    return replace(wanted, live=True)
+
+
+def arrange(
+    before: State | None,
+    kept: Sequence[State],
+    add: Sequence[RpmFile],
+    change: Change,
+    key: str,
+    signed: Collection[Path] = (),
+) -> list[Placed]:
+    """Which packages a new state has, under which paths, and where they come from.
+
+    A path of a kept state never gets other bytes. `signed` are those of `add` that are signed by
+    `key`. Raises BadInput with every conflict.
+    """
+    number = 1 + max((state.number for state in kept), default=0)
+    taken = {entry.path: (entry, state) for state in kept for entry in state.packages}
+    stay = _without(before.packages if before else (), change.remove)
+    resigned = before is not None and before.key != key
+    added = _distinct(add)
+    by_nevra = {entry.nevra: entry for entry in stay}
+    conflicts = [
+        f"{rpm.path}: {rpm.nevra} is in the repository with other content"
+        for rpm in added
+        if rpm.nevra in by_nevra and by_nevra[rpm.nevra].content != rpm.content
+    ]
+    if conflicts and not change.replace:
+        error = BadInput("\n".join(conflicts))
+        error.add_note("raise the release; or --replace, and clients with the old one keep it")
+        raise error
+    placed = []
+    new = {rpm.nevra: rpm for rpm in added}
+    for entry in stay:
+        assert before is not None
+        origin = before.folder / entry.path
+        if entry.nevra in new and new[entry.nevra].content != entry.content:
+            continue
+        new.pop(entry.nevra, None)
+        if resigned:
+            moved = replace(entry, path=_free_path(Path(entry.path).name, taken, entry, number))
+            mtime = int(origin.stat().st_mtime) + number
+            placed.append(Placed(moved, origin, Make.SIGN, mtime))
+        else:
+            placed.append(Placed(entry, origin, Make.LINK))
+    for rpm in new.values():
+        entry = Entry("", rpm.nevra, rpm.name, rpm.content)
+        usual = _path(rpm.file_name, rpm.source)
+        known, state = taken.get(usual, (None, None))
+        if known and state and known.content == rpm.content and state.key == key:
+            placed.append(Placed(known, state.folder / usual, Make.LINK))
+            continue
+        path = _free_path(rpm.file_name, taken, entry, number)
+        # createrepo_c takes a file of the same name, size and time for the same.
+        mtime = rpm.built + (0 if path == usual else number)
+        make = Make.COPY if rpm.path in signed else Make.SIGN
+        placed.append(Placed(replace(entry, path=path), rpm.path, make, mtime))
+    return placed
+
+
+def _without(entries: Iterable[Entry], remove: Sequence[str]) -> list[Entry]:
+    entries = list(entries)
+    known = {word for entry in entries for word in (entry.name, entry.nevra)}
+    if unknown := [word for word in remove if word not in known]:
+        raise BadInput(f"the repository has no package {', '.join(unknown)}")
+    return [entry for entry in entries if not {entry.name, entry.nevra} & set(remove)]
+
+
+def _distinct(add: Sequence[RpmFile]) -> list[RpmFile]:
+    """Each NEVRA once. Raises BadInput when two files with different content have the same."""
+    found: list[RpmFile] = []
+    for _, group in groupby(sorted(add, key=lambda rpm: rpm.nevra), key=lambda rpm: rpm.nevra):
+        first, *others = group
+        for other in others:
+            if other.content != first.content:
+                message = f"{first.path} and {other.path} are both {first.nevra} and differ"
+                raise BadInput(f"{message}, expected one")
+        found.append(first)
+    return found
+
+
+def _path(file_name: str, source: bool, folder: str = "") -> str:
+    parts = (SOURCES if source else "", "Packages", folder, file_name)
+    return "/".join(part for part in parts if part)
+
+
+def _free_path(file_name: str, taken: Mapping[str, object], entry: Entry, number: int) -> str:
+    source = entry.nevra.endswith(".src")
+    usual = _path(file_name, source)
+    return usual if usual not in taken else _path(file_name, source, f"state-{number}")
+
+
+def place(placed: Sequence[Placed], folder: Path, signer: Signer, verifier: Verifier) -> None:
+    """Put the packages into `folder`, all signed. Raises SigningFailed when one is not."""
+    unsigned = []
+    for each in placed:
+        target = folder / each.entry.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if each.make is Make.LINK:
+            link(each.origin, target)
+        else:
+            copy(each.origin, target)
+        if each.make is Make.SIGN:
+            unsigned.append(target)
+    signer.sign_rpms(unsigned)
+    for each in placed:
+        if each.mtime is not None:
+            os.utime(folder / each.entry.path, (each.mtime, each.mtime))
+    paths = [folder / each.entry.path for each in placed]
+    origins = dict(zip(paths, (each.origin for each in placed), strict=True))
+    for path, seen in verifier.look_at(paths).items():
+        if seen is not Seen.SIGNED:
+            raise SigningFailed(f"{origins[path]} is {seen.value}, expected it whole and signed")
+
+
+def index(
+    state: State,
+    before: State | None,
+    repository: Path,
+    signer: Signer,
+    verifier: Verifier,
+    programs: Programs,
+) -> None:
+    """Write and sign the metadata of each tree. Raises RepositoryUnavailable when it is wrong."""
+    for tree in TREES:
+        top = state.folder / tree
+        paths = (e.path for e in state.packages if e.path.startswith(SOURCES) == bool(tree))
+        expected = {str(Path(path).relative_to(tree)) for path in paths}
+        if tree and not expected:
+            continue
+        (top / "Packages").mkdir(parents=True, exist_ok=True)
+        _carry_over(before.folder / tree if before else repository / tree, top)
+        createrepo(
+            top,
+            [str(Path(path).relative_to(tree)) for path in sorted(expected)],
+            state.revision,
+            programs,
+        )
+        listed = {str(Path(tree, path)) for path in packages_of(top)}
+        if listed != expected:
+            missing = ", ".join(sorted(listed ^ expected))
+            raise RepositoryUnavailable(
+                f"createrepo_c lists other packages than there are: {missing}"
+            )
+        verifier.check_file(top / INDEX, signer.sign_file(top / INDEX))
+
+
+def createrepo(top: Path, packages: Sequence[str], revision: int, programs: Programs) -> None:
+    """Make the metadata of `packages` below `top`: the same for the same ones and revision."""
+    program = require_tool("createrepo_c", "createrepo-c or createrepo_c")
+    wanted = top / "packages.list"
+    wanted.write_text("".join(f"{path}\n" for path in packages), encoding="utf-8")
+    words = ["--quiet", "--error-exit-val", "--no-database", "--checksum=sha256"]
+    old = ["--update", "--keep-all-metadata"]
+    # gzip: EL7's yum reads nothing newer.
+    kind = ["--compress-type=gz", "--general-compress-type=gz", f"--pkglist={wanted}"]
+    time = [f"--revision={revision}", "--set-timestamp-to-revision"]
+    programs.run([program, *words, *old, *kind, *time, str(top)], timeout=3600)
+    wanted.unlink()
+
+
+def packages_of(top: Path) -> list[str]:
+    """The paths of the packages that a folder's metadata lists. Raises RepositoryUnavailable."""
+    try:
+        files = parse_repomd((top / INDEX).read_bytes()).files
+        primary = top / files["primary"]
+        return [p.path for p in parse_primary(unpack(primary.name, primary.read_bytes()))]
+    except OSError as error:
+        raise RepositoryUnavailable(f"{error.filename}: {error.strerror}") from None
+    except KeyError:
+        raise RepositoryUnavailable(f"{top / INDEX} names no primary metadata") from None
+
+
+def _carry_over(origin: Path, top: Path) -> None:
+    """Metadata that createrepo_c keeps what it does not make itself of, and what it knows of."""
+    found = origin / INDEX
+    if found.is_file():
+        for path in (INDEX, *parse_repomd(found.read_bytes()).files.values()):
+            target = top / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy(origin / path, target)
+
+
+def write_frame(state: State, public_key: str) -> None:
+    """What a state has beside packages and metadata."""
+    (state.folder / KEY_FILE).write_text(public_key, encoding="ascii")
+    if state.url:
+        here = f"{state.url.rstrip('/')}/{STATES}/{state.number}/\n"
+        (state.folder / MIRRORS).write_text(here, encoding="utf-8")
+        key = f"{state.url.rstrip('/')}/current/{KEY_FILE}"
+        (state.folder / REPO_FILE).write_text(repo_file(state.url, key), encoding="utf-8")
+    write_record(state)
+
+
+def repo_file(url: str, key: str = f"file:///etc/pki/rpm-gpg/{KEY_FILE}") -> str:
+    """dnf's and yum's description of the repository whose folder is at `url`."""
+    return "\n".join(
+        (
+            f"[{NAME}]",
+            f"name={NAME}",
+            # Not baseurl: this names the live state once, and all files are asked of that one.
+            f"mirrorlist={url.rstrip('/')}/current/{MIRRORS}",
+            f"gpgkey={key}",
+            "gpgcheck=1",
+            "repo_gpgcheck=1",
+            "metadata_expire=1h",
+            "enabled=1",
+            "",
+        )
+    )
+
+
+def write_release(folder: Path, url: str, public_key: str) -> list[Path]:
+    """The sources of the package by which hosts use the repository; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {REPO_FILE: repo_file(url), KEY_FILE: public_key}
+    for name, text in contents.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in contents]
+
+
+def _flat_packages(repository: Path) -> list[Path]:
+    """The packages of a repository without states, which the first state takes over."""
+    if not (repository / INDEX).is_file():
+        return []
+    return [repository / path for path in packages_of(repository)]
+
+
+def _signed(add: Sequence[RpmFile], verifier: Verifier) -> set[Path]:
+    """Those that the key signed. Raises BadInput when one is damaged."""
+    found = verifier.look_at([rpm.path for rpm in add])
+    if damaged := [str(path) for path, seen in found.items() if seen is Seen.DAMAGED]:
+        raise BadInput("\n".join(f"{path} is damaged: its digests are wrong" for path in damaged))
+    return {path for path, seen in found.items() if seen is Seen.SIGNED}
+
+
+def _size(placed: Sequence[Placed]) -> int:
+    return sum(p.origin.stat().st_size for p in placed if p.make is not Make.LINK)
+
+
+def _revision(epoch: int | None, built: Sequence[int], kept: Sequence[State]) -> int:
+    """Greater than all before: yum takes no older metadata than it has."""
+    least = 1 + max((state.revision for state in kept), default=-1)
+    return max(least, epoch if epoch is not None else max(built, default=0))
