@@ -18,6 +18,9 @@ FOLDER = Path(__file__).with_name("specs")
 SERVICE_MARK = "openstack-service.inc"
 """Lies beside the spec of a service package that targets with RDO's have no use for."""
 
+RELEASE = "rackseed-release"
+"""Our spec whose sources are made when a repository is published: its file and its key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -63,8 +66,11 @@ class Spec:
 
 
 def own_specs(target: Target | None = None) -> list[str]:
-    """The names of our own specs, of those that a target can use when one is given."""
-    paths = sorted(FOLDER.glob("*/*.spec"))
+    """The names of our own specs, of those that a target can use when one is given.
+
+    Without `RELEASE`, which nobody can build from what lies here.
+    """
+    paths = [path for path in sorted(FOLDER.glob("*/*.spec")) if path.stem != RELEASE]
     rdo = target is not None and target.services is ServicePackages.RDO
     return [p.stem for p in paths if not (rdo and (p.parent / SERVICE_MARK).exists())]
 
