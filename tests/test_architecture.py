@@ -26,8 +26,14 @@ HAS_PROCESSES = {"pxe/supervise.py"}
 
 PRINTS = "provision/cli/"
 
+CARRIED = ("rpmspecs/services/", "rpmspecs/specs/")
+"""What source packages carry: run by rpmbuild, in the build root, not by this program."""
+
 MODULES = sorted(
-    path.relative_to(TOP) for package in MAY_IMPORT for path in TOP.glob(f"{package}/**/*.py")
+    path.relative_to(TOP)
+    for package in MAY_IMPORT
+    for path in TOP.glob(f"{package}/**/*.py")
+    if not str(path.relative_to(TOP)).startswith(CARRIED)
 )
 
 
