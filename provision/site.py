@@ -127,9 +127,11 @@ class InventorySite:
         """Note an exchange; returns at once."""
         self.store.observer.observe(observation)
 
-    def boot_target(self, client: MacAddress, address: IPv4Address, base_url: str) -> BootTarget:
-        """What the client is to run now; its own disk when the store cannot tell."""
-        return self._boots.target(self._view.inventory, client, address, base_url)
+    def boot_targets(
+        self, asked: Sequence[tuple[MacAddress, IPv4Address]], base_url: str
+    ) -> Sequence[BootTarget]:
+        """What each client is to run now; its own disk when the store cannot tell."""
+        return self._boots.targets(self._view.inventory, asked, base_url)
 
     def answer(self, token: str, address: IPv4Address) -> Answer | Refusal:
         """Open the answer of a single-use URL for the peer at `address`."""
@@ -245,7 +247,7 @@ class InventorySite:
                 events.append(connection, [event])
         if report.kind in ENDS:
             tokens.burn(connection, token, now, report.kind.value)
-            tokens.withdraw(connection, token.mac, now)
+            tokens.withdraw(connection, now, token.mac)
         return None
 
     def _body(self, host: Host, inventory: Inventory, base_url: str, token: str) -> str:

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import FileIO
@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from urllib.parse import unquote
 
 from pxe.addresses import MacAddress
-from pxe.boot import Loader
+from pxe.boot import BootTarget, Loader
 from pxe.errors import RenderError
 from pxe.neighbours import neighbour
 from pxe.script import Machine, render, render_autoexec
@@ -167,7 +167,7 @@ class Catalog:
         if name is None:
             return NotFound("no such name can be in the tree")
         if script := script_name(name):
-            return self._script(script, peer)
+            return self.scripts([(script, peer)])[0]
         return self.common(name)
 
     def common(self, name: PurePosixPath) -> File | Text | NotFound:
@@ -184,7 +184,31 @@ class Catalog:
             case _:
                 return NotFound("not in the catalog")
 
-    def _script(self, script: ScriptName, peer: IPv4Address) -> Text | NotFound:
+    def scripts(self, asked: Sequence[tuple[ScriptName, IPv4Address]]) -> Sequence[Text | NotFound]:
+        """The scripts that peers asked for, in that order; may ask the site's database."""
+        clients = [self._client_for(script, peer) for script, peer in asked]
+        known = [
+            (client, peer)
+            for client, (_, peer) in zip(clients, asked, strict=True)
+            if isinstance(client, MacAddress)
+        ]
+        targets = iter(self.site.boot_targets(known, self.settings.http_url))
+        return [
+            client
+            if isinstance(client, NotFound)
+            else self._script(script.loader, next(targets), Machine(client, peer))
+            for client, (script, peer) in zip(clients, asked, strict=True)
+        ]
+
+    def _script(self, loader: Loader, target: BootTarget, machine: Machine) -> Text | NotFound:
+        try:
+            text = render(loader, target, machine, self.settings)
+        except RenderError as error:
+            return NotFound(f"no script for {machine.client}: {error}")
+        return Text(text.encode())
+
+    def _client_for(self, script: ScriptName, peer: IPv4Address) -> MacAddress | NotFound:
+        """Whose script a peer gets."""
         if script.address not in (None, peer):
             return NotFound(f"the script of {script.address} was asked for by {peer}")
         client = self._client_at(peer)
@@ -192,12 +216,7 @@ class Catalog:
             return NotFound(f"neither the inventory nor a lease knows {peer}")
         if script.client not in (None, client):
             return NotFound(f"the script of {script.client} was asked for by {peer} of {client}")
-        target = self.site.boot_target(client, peer, self.settings.http_url)
-        try:
-            text = render(script.loader, target, Machine(client, peer), self.settings)
-        except RenderError as error:
-            return NotFound(f"no script for {client}: {error}")
-        return Text(text.encode())
+        return client
 
     def _client_at(self, peer: IPv4Address) -> MacAddress | None:
         """Who may use this address now: by the inventory, else by a lease that still runs.

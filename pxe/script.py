@@ -40,6 +40,7 @@ _ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
     autoescape=False,
+    auto_reload=False,
 )
 
 LOCAL_LOADERS: Final = tuple(

@@ -52,7 +52,12 @@ class MemorySite:
     def reservation_at(self, address: IPv4Address) -> Reservation | None:
         return next((r for r in self.reservations if r.address == address), None)
 
-    def boot_target(self, client: MacAddress, address: IPv4Address, base_url: str) -> BootTarget:
+    def boot_targets(
+        self, asked: Sequence[tuple[MacAddress, IPv4Address]], base_url: str
+    ) -> Sequence[BootTarget]:
+        return [self._target(client, address, base_url) for client, address in asked]
+
+    def _target(self, client: MacAddress, address: IPv4Address, base_url: str) -> BootTarget:
         self.targets.append((client, address, base_url))
         if self.reservation(client) is None:
             return UnknownMachine((f"  NAME: {{mac: {client}, address: FREE, role: ROLE}}",))

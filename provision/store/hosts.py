@@ -22,6 +22,8 @@ _ENROL: Mapping[str, Insert] = {
 }
 _FIND = select(hosts).where(hosts.c.name == bindparam("wanted"))
 _FIND_AND_LOCK = _FIND.with_for_update()
+_FIND_ALL = select(hosts).where(hosts.c.name.in_(bindparam("wanted", expanding=True)))
+_FIND_AND_LOCK_ALL = _FIND_ALL.order_by(hosts.c.name).with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,12 @@ def find(connection: Connection, name: str) -> HostRecord:
     return HostRecord(name) if row is None else _record(row)
 
 
+def find_all(connection: Connection, names: Sequence[str]) -> Mapping[str, HostRecord]:
+    """The records of several hosts, by name."""
+    rows = connection.execute(_FIND_ALL, {"wanted": names})
+    return {name: HostRecord(name) for name in names} | {row.name: _record(row) for row in rows}
+
+
 def all_records(connection: Connection) -> Mapping[str, HostRecord]:
     """Every host that was ever seen or armed, by name."""
     return {row.name: _record(row) for row in connection.execute(select(hosts))}
@@ -61,7 +69,13 @@ def lock(connection: Connection, name: str, at: datetime) -> HostRecord:
 
 def lock_all(connection: Connection, names: Sequence[str], at: datetime) -> list[HostRecord]:
     """Records of several hosts, locked in one order everywhere so that nobody waits in a ring."""
-    locked = {name: lock(connection, name, at) for name in sorted(set(names))}
+    wanted = sorted(set(names))
+    enrolled = {"state": HostState.ENROLLED.value, "changed_at": at}
+    known = find_all(connection, wanted)
+    if new := [{"name": name, **enrolled} for name in wanted if known[name].changed_at is None]:
+        connection.execute(_ENROL[connection.dialect.name], new)
+    found = connection.execute(_FIND_AND_LOCK_ALL, {"wanted": wanted})
+    locked = {row.name: _record(row) for row in found}
     return [locked[name] for name in dict.fromkeys(names)]
 
 

@@ -109,9 +109,9 @@ def find(connection: Connection, token: str, *, lock: bool = False) -> TokenReco
     return None if row is None else _record(row)
 
 
-def withdraw(connection: Connection, mac: MacAddress, at: datetime) -> None:
-    """Make every open token of a machine worthless."""
-    connection.execute(_WITHDRAW, {"whose": str(mac), "at": at})
+def withdraw(connection: Connection, at: datetime, *macs: MacAddress) -> None:
+    """Make every open token of these machines worthless."""
+    connection.execute(_WITHDRAW, [{"whose": str(mac), "at": at} for mac in macs])
 
 
 def withdraw_host(connection: Connection, host: str, at: datetime) -> None:

@@ -15,6 +15,7 @@ from aiohttp import web
 from pxe.catalog import Catalog, File, NotFound, Text, normalise, script_name
 from pxe.errors import DecodeError
 from pxe.http.report import BODY_LIMIT, decode_report
+from pxe.http.scripts import Scripts
 from pxe.http.select import content_type
 from pxe.http.transfer import Sent, Undelivered, cut_off, deliver, send_body, send_file
 from pxe.http.turns import Turns
@@ -58,7 +59,7 @@ def make_app(site: Site, catalog: Catalog) -> App:
     One handler for every raw path: what firmware sends (`//x`, `%2F`) is normalised by the
     catalog's own rules, and nothing is ever redirected, because UEFI HTTP Boot does not follow.
     """
-    turns = Turns()
+    turns, scripts = Turns(), Scripts(catalog)
 
     async def health(exchange: _Exchange, name: PurePosixPath, peer: IPv4Address) -> Sent:
         return await send_body(exchange.request, 200, b"ok\n")
@@ -98,8 +99,9 @@ def make_app(site: Site, catalog: Catalog) -> App:
 
     async def serve(exchange: _Exchange, name: PurePosixPath, peer: IPv4Address) -> Sent:
         request = exchange.request
-        if script_name(name):
-            found = await asyncio.to_thread(catalog.resolve, request.rel_url.raw_path, peer)
+        found: File | Text | NotFound
+        if script := script_name(name):
+            found = await scripts.make(script, peer)
         else:
             found = catalog.common(name)
         match found:

@@ -80,7 +80,7 @@ def each_boot_is_new(monkeypatch):
 
 
 def boot(site, name):
-    return site.boot_target(MAC[name], AT[name], URL)
+    return site.boot_targets([(MAC[name], AT[name])], URL)[0]
 
 
 def word(target, key):
@@ -478,7 +478,7 @@ def test_a_made_up_token_opens_nothing_and_leaves_no_trace(site, store):
 
 def test_a_script_of_another_host_is_not_given_out(site, store):
     arm(store, ["img"])
-    got = site.boot_target(MAC["img"], AT["kick"], URL)
+    got = site.boot_targets([(MAC["img"], AT["kick"])], URL)[0]
     assert got == LocalDisk("img has the address 10.20.0.11, you have 10.20.0.12")
     assert store.alarms() == {"img": 1}
 
@@ -487,13 +487,13 @@ def test_beside_another_dhcp_server_the_address_is_that_servers_to_choose(tmp_pa
     rack = inventory(tmp_path, dhcp=DhcpMode.PROXY)
     site = InventorySite(rack, store, clock)
     arm(store, ["img"])
-    secret = answer_token(site.boot_target(MAC["img"], GUEST, URL))
+    secret = answer_token(site.boot_targets([(MAC["img"], GUEST)], URL)[0])
     assert isinstance(site.answer(secret, AT["img"]), Refusal)
     assert isinstance(site.answer(secret, GUEST), Answer)
 
 
 def test_an_unknown_machine_is_inspected_where_discovery_is_allowed(site, store):
-    target = site.boot_target(STRANGER, GUEST, URL)
+    target = site.boot_targets([(STRANGER, GUEST)], URL)[0]
     report = token(word(target, "rackseed.report"))
     assert site.report(report, GUEST, Report(ReportKind.INSPECTION, data={"cpus": 4})) is None
     assert isinstance(site.report(report, GUEST, Report(ReportKind.INSTALLED)), Refusal)
@@ -506,9 +506,28 @@ def test_an_unknown_machine_is_inspected_where_discovery_is_allowed(site, store)
 
 
 def test_an_unknown_machine_elsewhere_gets_a_screen(site, tmp_path, store, clock):
-    assert isinstance(site.boot_target(STRANGER, IPv4Address("10.20.0.200"), URL), UnknownMachine)
+    assert isinstance(
+        site.boot_targets([(STRANGER, IPv4Address("10.20.0.200"))], URL)[0], UnknownMachine
+    )
     without = InventorySite(inventory(tmp_path, discovery=None), store, clock)
-    assert isinstance(without.boot_target(STRANGER, GUEST, URL), UnknownMachine)
+    assert isinstance(without.boot_targets([(STRANGER, GUEST)], URL)[0], UnknownMachine)
+
+
+def test_many_machines_that_ask_together_each_get_their_own(site, store):
+    arm(store, ["img"])
+    away = IPv4Address("10.20.0.200")
+    asked = [(MAC["img"], AT["img"]), (STRANGER, GUEST), (MAC["kick"], AT["kick"])]
+    asked += [(STRANGER, away), (MAC["img"], AT["img"]), (MAC["img"], AT["kick"])]
+    img, guest, kick, screen, again, misplaced = site.boot_targets(asked, URL)
+    assert isinstance(site.answer(answer_token(img), AT["img"]), Answer)
+    assert again == img
+    assert word(kick, "rackseed.action") == word(guest, "rackseed.action") == "inspect"
+    assert isinstance(screen, UnknownMachine)
+    assert isinstance(misplaced, LocalDisk)
+    for machine, target, at in (("kick", kick, AT["kick"]), ("guest", guest, GUEST)):
+        report = Report(ReportKind.INSPECTION, data={"cpus": 4})
+        assert site.report(token(word(target, "rackseed.report")), at, report) is None, machine
+    assert site.boot_targets([], URL) == []
 
 
 def test_without_its_store_every_host_boots_its_disk(site, store, monkeypatch):

@@ -75,7 +75,7 @@ class OneHost(RuleBasedStateMachine):
 
     @rule(address=MOSTLY_ITS_OWN)
     def host_boots(self, address):
-        target = self.site.boot_target(mac_of(1), address, URL)
+        target = self.site.boot_targets([(mac_of(1), address)], URL)[0]
         if isinstance(target, Kernel):
             assert address == ADDRESSES[0]
             for word in target.arguments:

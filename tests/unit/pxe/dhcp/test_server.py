@@ -59,7 +59,9 @@ class Memory:
     def reservation_at(self, address: IPv4Address) -> Reservation | None:
         raise NotImplementedError
 
-    def boot_target(self, client: MacAddress, address: IPv4Address, base_url: str) -> BootTarget:
+    def boot_targets(
+        self, asked: Sequence[tuple[MacAddress, IPv4Address]], base_url: str
+    ) -> Sequence[BootTarget]:
         raise NotImplementedError
 
     def answer(self, token: str, address: IPv4Address) -> Answer | Refusal:
