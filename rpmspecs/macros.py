@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from rpmspecs.target import Target
+from rpmspecs.target import Target, macros_of
 
 BUILD_HOST = "rackseed"
 """`%_buildhost` of all packages: the machine that built one is no part of it."""
@@ -19,10 +19,4 @@ REPRODUCIBLE = {
 
 def macros(target: Target) -> Mapping[str, str]:
     """Macros without `%`; those of the target win."""
-    return {
-        **REPRODUCIBLE,
-        "dist": target.dist,
-        "rackseed_services": target.services.value,
-        "openstack_python": target.python,
-        **target.macros,
-    }
+    return {**REPRODUCIBLE, **macros_of(target)}
