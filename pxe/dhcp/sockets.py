@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address
-from struct import Struct
 from typing import Final
 
 from pxe.dhcp.message import LARGEST
@@ -14,9 +13,6 @@ from pxe.dhcp.reply import EVERYWHERE, Arrival, Destination
 from pxe.errors import InterfaceUnusable
 
 SO_RCVBUFFORCE: Final = 33  # socket(7): beyond net.core.rmem_max, for CAP_NET_ADMIN
-IP_PKTINFO: Final = 8  # ip(7)
-PACKET_INFO: Final = Struct("=I4s4s")
-"""struct in_pktinfo: interface index, local source address, destination of what was received."""
 RECEIVE_BUFFER: Final = 1024 * 1024
 """Octets, about 1,500 requests: what several racks send at once while leases go to a slow disk,
 and less than what we answer before the first of them asks again."""
@@ -31,27 +27,28 @@ class DhcpSocket:
         Raises InterfaceUnusable when the interface or the port cannot be had.
         """
         self.port = port
-        self._source = [
-            (socket.IPPROTO_IP, IP_PKTINFO, PACKET_INFO.pack(0, address.packed, bytes(4)))
-        ]
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket = _udp()
+        self._telling = _udp()
+        """For replies. Its source is our address without our telling it each time."""
+        self._asking = _udp()
         """For replies that wait in the kernel until ARP found their destination. Relays that do
         not exist can fill its buffer; clients are served through the other."""
         try:
-            self._open(interface, port)
+            self._open(interface, address, port)
         except OSError as error:
             self.close()
             raise _unusable(interface, port, error) from error
 
-    def _open(self, interface: str, port: int) -> None:
-        for opened in (self._socket, self._asking):
+    def _open(self, interface: str, address: IPv4Address, port: int) -> None:
+        for opened in (self._socket, self._telling, self._asking):
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            opened.bind(("", port))
-        # Nothing has this source, so the kernel gives this socket nothing to receive (udp(7)).
-        self._asking.connect((str(EVERYWHERE), port))
+        self._socket.bind(("", port))
+        for sender in (self._telling, self._asking):
+            sender.bind((str(address), port))
+            # Nothing has this source, so the kernel gives it nothing to receive (udp(7)).
+            sender.connect((str(EVERYWHERE), port))
         set_option = self._socket.setsockopt
         set_option(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         with suppress(PermissionError):
@@ -73,12 +70,16 @@ class DhcpSocket:
     def send(self, data: bytes, to: Destination) -> None:
         """Send one reply; a neighbour entry it needs is there already. Raises OSError."""
         known = to.neighbour is not None or to.address == EVERYWHERE
-        sender = self._socket if known else self._asking
-        sender.sendmsg([data], self._source, 0, (socket.inet_ntoa(to.address.packed), to.port))
+        sender = self._telling if known else self._asking
+        sender.sendto(data, (socket.inet_ntoa(to.address.packed), to.port))
 
     def close(self) -> None:
-        self._socket.close()
-        self._asking.close()
+        for opened in (self._socket, self._telling, self._asking):
+            opened.close()
+
+
+def _udp() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
 
 @lru_cache(1024)
