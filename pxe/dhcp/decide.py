@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Address
 from typing import Final, NamedTuple
 
+from pxe.addresses import MacAddress
 from pxe.boot import Firmware
 from pxe.dhcp.bootfile import NoBoot, boot_file, firmware_of
 from pxe.dhcp.leases import OFFER_TIME, LeaseBook
 from pxe.dhcp.message import BOOT_REQUEST, NOWHERE, Message
-from pxe.dhcp.options import MESSAGE_TYPE, MESSAGE_TYPES, MessageType
+from pxe.dhcp.options import MESSAGE_TYPE, NAMES, MessageType
 from pxe.dhcp.reply import (
     BOOT_SERVICE_PORT,
     Arrival,
@@ -21,9 +22,10 @@ from pxe.dhcp.reply import (
     reply_message,
 )
 from pxe.reservation import Lease, Reservation
-from pxe.settings import DhcpMode
 
 MOST_HOPS: Final = 16  # RFC 1542, 4.1.1
+REFUSAL: Final = bytes((MessageType.NAK,))
+NOBODY: Final = MacAddress(bytes(6))
 FRESH: Final = 3 / 4
 """A lease with this share of its time left is told again as it is, without writing it anew: a
 machine that boots asks three times in a minute, as firmware, as iPXE and as its system."""
@@ -47,7 +49,12 @@ class Reply(NamedTuple):
     @property
     def subject(self) -> str:
         """OFFER, ACK or NAK."""
-        return MESSAGE_TYPES[self.message.options[MESSAGE_TYPE][0]].name
+        return NAMES[self.message.options[MESSAGE_TYPE]]
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it is a NAK."""
+        return self.message.options[MESSAGE_TYPE] == REFUSAL
 
 
 class Silence(NamedTuple):
@@ -68,6 +75,7 @@ class Silence(NamedTuple):
 
 class _Question(NamedTuple):
     request: Message
+    type: MessageType
     arrival: Arrival
     reservation: Reservation | None
     book: LeaseBook | None
@@ -87,37 +95,35 @@ def decide(
 
     Changes nothing: the caller notes what the answer offers, grants, releases or declines.
     """
-    if reason := _unfit(request, server):
+    type = request.type
+    if type is None:
+        return Silence("BOOTP without option 53 is not served")
+    if reason := _unfit(request, type, server):
         return Silence(reason)
     if reservation is None and server.settings.pool is None:
         return Silence(f"{request.chaddr} has no reservation and there is no discovery pool")
-    question = _Question(request, arrival, reservation, book, server, now)
-    if server.settings.mode is DhcpMode.PROXY or arrival.port == BOOT_SERVICE_PORT:
+    question = _Question(request, type, arrival, reservation, book, server, now)
+    if server.is_proxy or arrival.port == BOOT_SERVICE_PORT:
         return _tell_boot_file(question)
-    assert request.type is not None
-    return _ANSWERS[request.type](question)
+    return _ANSWERS[type](question)
 
 
-def _unfit(request: Message, server: Server) -> str | None:
+def _unfit(request: Message, type: MessageType, server: Server) -> str | None:
     """Why nobody may be answered who asks like this."""
     if request.op != BOOT_REQUEST:
         return "it is a reply, not a request"
-    if request.type is None:
-        return "BOOTP without option 53 is not served"
-    if request.type not in _ANSWERS:
-        return f"{request.type.name} is for servers to send"
+    if type not in _ANSWERS:
+        return f"{type.name} is for servers to send"
     if request.hops > MOST_HOPS:
         return f"it came through {request.hops} relays: a loop"
-    if request.chaddr.is_multicast or not any(request.chaddr.octets):
+    if request.chaddr.is_multicast or request.chaddr == NOBODY:
         return f"{request.chaddr} is not the address of a machine"
-    giaddr = request.giaddr
+    giaddr, ciaddr = request.giaddr, request.ciaddr
     if giaddr != NOWHERE and (not server.serves(giaddr) or giaddr == server.settings.address):
         return f"the relay {giaddr} serves another subnet than {server.settings.subnet}"
-    if request.ciaddr != NOWHERE and not server.serves(request.ciaddr):
+    if ciaddr != NOWHERE and not server.serves(ciaddr) and type is not MessageType.REQUEST:
         # A client from elsewhere asks to keep its address; anything else would reflect packets.
-        return (
-            None if request.type is MessageType.REQUEST else f"{request.ciaddr} is not our subnet's"
-        )
+        return f"{ciaddr} is not our subnet's"
     return None
 
 
@@ -144,8 +150,9 @@ def _acknowledge(question: _Question) -> Reply | Silence:
     rebinding     -                   -                   the current
     """
     request, server = question.request, question.server
-    if request.server is not None and request.server != server.settings.address:
-        return Silence(f"it chose the server {request.server}", left=True)
+    chosen = request.server
+    if chosen is not None and chosen != server.settings.address:
+        return Silence(f"it chose the server {chosen}", left=True)
     wanted = request.requested or request.ciaddr
     if wanted == NOWHERE:
         return Silence("a REQUEST that names no address")
@@ -273,8 +280,8 @@ def _tell_boot_file(question: _Question) -> Reply | Silence:
     if isinstance(boot, NoBoot):
         return Silence(boot.reason)
     expected = MessageType.DISCOVER if arrival.port != BOOT_SERVICE_PORT else MessageType.REQUEST
-    if request.type is not expected:
-        return Silence(f"{request.type.name if request.type else ''} is for the DHCP server")
+    if question.type is not expected:
+        return Silence(f"{question.type.name} is for the DHCP server")
     if arrival.port == BOOT_SERVICE_PORT and not question.server.serves(arrival.peer):
         return Silence(f"{arrival.peer} on port {BOOT_SERVICE_PORT} is not in our subnet")
     type = MessageType.OFFER if expected is MessageType.DISCOVER else MessageType.ACK

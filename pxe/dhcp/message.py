@@ -125,16 +125,19 @@ class Message(NamedTuple):
         Options that find no room go into `file` and `sname` where these are empty.
         Raises ValueError when that is not enough, or a value does not fit its field.
         """
-        if len(self.sname) > SNAME_ROOM or len(self.file) > FILE_ROOM:
+        (
+            op, xid, chaddr, hops, secs, flags,
+            ciaddr, yiaddr, siaddr, giaddr, sname, file, options,
+        ) = self  # fmt: skip
+        if len(sname) > SNAME_ROOM or len(file) > FILE_ROOM:
             raise ValueError("sname or file is too long")
-        area = b"".join([_written(code, value) for code, value in self.options.items()])
-        sname, file = self.sname, self.file
+        area = b"".join([_written(code, value) for code, value in options.items()])
         if HEADER.size + len(area) + 1 > limit:
             area, file, sname = self._spread(limit - HEADER.size)
         header = HEADER.pack(
-            self.op, ETHERNET, ETHERNET_LENGTH, self.hops, self.xid, self.secs, self.flags,
-            int(self.ciaddr), int(self.yiaddr), int(self.siaddr), int(self.giaddr),
-            self.chaddr.octets, sname, file, MAGIC,
+            op, ETHERNET, ETHERNET_LENGTH, hops, xid, secs, flags,
+            int(ciaddr), int(yiaddr), int(siaddr), int(giaddr),
+            chaddr.octets, sname, file, MAGIC,
         )  # fmt: skip
         return (header + area + b"\xff").ljust(SMALLEST, b"\0")
 

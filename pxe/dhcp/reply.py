@@ -48,6 +48,8 @@ class Server:
     configuration: Mapping[int, bytes] = field(init=False, repr=False)
     """Options that are the same for everybody, for those who ask for them."""
     identifier: bytes = field(init=False, repr=False)
+    is_proxy: bool = field(init=False, repr=False)
+    """Whether another server gives the addresses."""
     _plain: dict[tuple[MessageType, bytes | None, int | None], dict[int, bytes]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
@@ -58,6 +60,7 @@ class Server:
         set_field = object.__setattr__
         set_field(self, "configuration", dict(_configuration(self.settings)))
         set_field(self, "identifier", self.settings.address.packed)
+        set_field(self, "is_proxy", self.settings.mode is DhcpMode.PROXY)
         set_field(self, "_network", int(self.settings.subnet.network_address))
         set_field(self, "_mask", int(self.settings.subnet.netmask))
 

@@ -199,15 +199,15 @@ class DhcpServer:
             return
         reservation = self._site.reservation(request.chaddr)
         decision = decide(request, reservation, self._book, self._server, arrival, now)
-        match decision:
-            case Silence():
-                self._note_silence(request, decision, now, burst)
-            case Reply(granted=granted, offered=offered):
-                if self._book is not None and offered is not None:
-                    self._book.offer(offered)
-                if self._book is not None and granted is not None:
-                    burst.grant(granted, self._book.grant(granted))
-                burst.exchanges.append(_Exchange(request, arrival, decision))
+        if isinstance(decision, Silence):
+            self._note_silence(request, decision, now, burst)
+            return
+        if self._book is not None:
+            if decision.offered is not None:
+                self._book.offer(decision.offered)
+            if decision.granted is not None:
+                burst.grant(decision.granted, self._book.grant(decision.granted))
+        burst.exchanges.append(_Exchange(request, arrival, decision))
 
     def _note_silence(
         self, request: Message, silence: Silence, now: datetime, burst: _Burst
@@ -280,8 +280,8 @@ class DhcpServer:
         except (OSError, ValueError) as error:
             self._note(exchange, reply, Outcome.FAILED, str(error), now)
             return
-        refused = reply.subject == "NAK"
-        self._note(exchange, reply, Outcome.REFUSED if refused else Outcome.SERVED, reply.rule, now)
+        outcome = Outcome.REFUSED if reply.is_refusal else Outcome.SERVED
+        self._note(exchange, reply, outcome, reply.rule, now)
 
     def _send(self, source: DhcpSocket, reply: Reply) -> None:
         """Raises OSError when it cannot leave, ValueError when it exceeds the client's limit."""
@@ -299,7 +299,7 @@ class DhcpServer:
         self, exchange: _Exchange, reply: Reply, outcome: Outcome, reason: str, now: datetime
     ) -> None:
         """One line and one observation for one exchange."""
-        request = exchange.request
+        request, subject = exchange.request, reply.subject
         address = reply.message.yiaddr if reply.message.yiaddr != NOWHERE else None
         facts: dict[str, str | int] = {"xid": f"{request.xid:08x}"}
         if reply.boot is not None:
@@ -309,13 +309,11 @@ class DhcpServer:
             log.log(
                 logging.WARNING if outcome is Outcome.FAILED else logging.INFO,
                 "%s mac=%s address=%s %s rule=%r",
-                reply.subject if outcome is not Outcome.FAILED else f"failed {reply.subject}",
+                subject if outcome is not Outcome.FAILED else f"failed {subject}",
                 request.chaddr, address, words, reason,
             )  # fmt: skip
         self._tell(
-            Observation(
-                Service.DHCP, outcome, now, reply.subject, reason, request.chaddr, address, facts
-            )
+            Observation(Service.DHCP, outcome, now, subject, reason, request.chaddr, address, facts)
         )
 
     def _tell(self, observation: Observation) -> None:
