@@ -70,12 +70,15 @@ def lock(connection: Connection, name: str, at: datetime) -> HostRecord:
 def lock_all(connection: Connection, names: Sequence[str], at: datetime) -> list[HostRecord]:
     """Records of several hosts, locked in one order everywhere so that nobody waits in a ring."""
     wanted = sorted(set(names))
-    enrolled = {"state": HostState.ENROLLED.value, "changed_at": at}
-    known = find_all(connection, wanted)
-    if new := [{"name": name, **enrolled} for name in wanted if known[name].changed_at is None]:
-        connection.execute(_ENROL[connection.dialect.name], new)
-    found = connection.execute(_FIND_AND_LOCK_ALL, {"wanted": wanted})
-    locked = {row.name: _record(row) for row in found}
+    rows = connection.execute(_FIND_AND_LOCK_ALL, {"wanted": wanted}).all()
+    present = {row.name for row in rows}
+    if new := [name for name in wanted if name not in present]:
+        enrolled = {"state": HostState.ENROLLED.value, "changed_at": at}
+        connection.execute(
+            _ENROL[connection.dialect.name], [{"name": name, **enrolled} for name in new]
+        )
+        rows = connection.execute(_FIND_AND_LOCK_ALL, {"wanted": wanted}).all()
+    locked = {row.name: _record(row) for row in rows}
     return [locked[name] for name in dict.fromkeys(names)]
 
 

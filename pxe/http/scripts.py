@@ -9,12 +9,16 @@ from pxe.catalog import Catalog, NotFound, ScriptName, Text
 TOGETHER: Final = 64
 """Scripts made in one go, at most: as many as are made in about 20 ms."""
 
+APART: Final = 0.02
+"""Seconds from one go to the next: nothing to a machine, and under load three quarters of a
+script's cost."""
+
 
 class Scripts:
     """Makes scripts in a thread, as the site may have to ask a database.
 
     What a thread and a transaction cost does not grow with the number of scripts. The first one
-    is made at once, those that come while it is made follow together.
+    is made at once, those that come soon after it follow together.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -35,6 +39,7 @@ class Scripts:
             while self._asked:
                 now, self._asked = self._asked[:TOGETHER], self._asked[TOGETHER:]
                 await self._make(now)
+                await asyncio.sleep(APART)
         finally:
             self._making = None
 
