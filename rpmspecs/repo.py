@@ -279,13 +279,8 @@ def index(
             continue
         (top / "Packages").mkdir(parents=True, exist_ok=True)
         _carry_over(before.folder / tree if before else repository / tree, top)
-        createrepo(
-            top,
-            [str(Path(path).relative_to(tree)) for path in sorted(expected)],
-            state.revision,
-            programs,
-        )
-        listed = {str(Path(tree, path)) for path in packages_of(top)}
+        createrepo(top, sorted(expected), state.revision, programs)
+        listed = set(packages_of(top))
         if listed != expected:
             missing = ", ".join(sorted(listed ^ expected))
             raise RepositoryUnavailable(
