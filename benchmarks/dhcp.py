@@ -275,6 +275,7 @@ def serve(folder: Path, scene: str) -> None:
     from pxe.dhcp.server import DhcpServer
     from pxe.neighbours import NeighbourTable
     from pxe.reservation import Pool
+    from pxe.serve import answer_promptly
     from pxe.settings import Settings
 
     logging.basicConfig(level=logging.WARNING)
@@ -289,6 +290,7 @@ def serve(folder: Path, scene: str) -> None:
         with Store(f"sqlite:///{folder}/rackseed.db") as store:
             site = InventorySite(load(path), store)
             served = DhcpServer(settings, site, (), NeighbourTable())
+            answer_promptly()
             await served.start()
             print("serving DHCP", flush=True)
             ended = asyncio.Event()
