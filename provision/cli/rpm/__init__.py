@@ -5,11 +5,26 @@ from collections.abc import Callable, Mapping
 import typer
 
 from provision.cli.main import keep_examples
-from provision.cli.rpm import publish
+from provision.cli.rpm import build, check, publish
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+HELP = """Build packages from specs, sign them and publish them as a repository.
+
+Example:
+  rackseed rpm build --target fedora-43
+  rackseed rpm publish results/fedora-43 --repository /srv/rpm/fedora-43
+"""
+
+app = typer.Typer(
+    help=keep_examples(HELP),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 COMMANDS: Mapping[str, Callable[..., int]] = {
+    "check": check.check,
+    "build": build.build,
     "publish": publish.publish,
     "states": publish.list_states,
     "rollback": publish.rollback,
