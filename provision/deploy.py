@@ -214,6 +214,8 @@ class InstallPlan:
     """Takes JSON: {"kind": "progress" | "installed" | "failed", "message": TEXT}."""
     artifacts_url: str = ""
     """The folder of artifacts, with a slash at its end."""
+    packages_url: str | None = None
+    """The system's package repository, with a slash at its end; below it `current/` is live."""
     domain: str | None = None
     openstack: str | None = None
     controller: str | None = None
@@ -248,6 +250,7 @@ def install_plan(inventory: Inventory, host: Host, base_url: str, report: str) -
         metapackage=host.role.metapackage,
         report_url=report,
         artifacts_url=f"{base_url}/{views.ARTIFACTS}",
+        packages_url=views.packages_url(host.role, inventory, base_url),
         domain=cloud.domain,
         openstack=cloud.openstack,
         controller=cloud.controller,

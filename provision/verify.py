@@ -10,8 +10,8 @@ from typing import Protocol
 from provision.deploy import AnswerError, InstallPlan
 from provision.errors import ProgramFailed
 from provision.inventory import views
-from provision.inventory.model import Host, Inventory, Place
-from provision.inventory.problems import Problem, suggestion
+from provision.inventory.model import Host, Inventory, Place, Role, System
+from provision.inventory.problems import Problem, all_nearest, suggestion
 from provision.lifecycle import HostState
 from provision.plan import (
     LATER_COMPANIONS,
@@ -19,6 +19,7 @@ from provision.plan import (
     UNKNOWN_SERVER,
     answer_of,
     loader_of,
+    name_server,
     plan_host,
     programs_of,
 )
@@ -29,6 +30,8 @@ from pxe.programs import require
 from pxe.ramdisk.build import find_busybox
 from pxe.ramdisk.kernel import find_kernel
 from pxe.settings import Settings
+from rpmspecs.errors import RpmError
+from rpmspecs.states import State, live_state
 
 GRUB_CHECKERS = ("grub-script-check", "grub2-script-check")
 """The same program under Debian's and Fedora's name."""
@@ -111,6 +114,62 @@ def _answer_problem(inventory: Inventory, error: str, hosts: list[Host]) -> Prob
         hint = suggestion(unknown[1], [field.name for field in fields(InstallPlan)])
     place = role.place or Place(inventory.path, 1)
     return Problem(place, f"roles.{role.name}.answer", message, hint)
+
+
+def verify_packages(inventory: Inventory) -> list[Problem]:
+    """What roles install is in the repository of their system; each lack is told once."""
+    roles = {host.role.name: host.role for host in inventory.hosts.values()}
+    problems: dict[object, Problem] = {}
+    for role in roles.values():
+        system, package = views.system_of(role, inventory), views.package_of(role)
+        if system is None or system.packages is None or package is None:
+            continue
+        found = _repository(inventory, system, system.packages)
+        if isinstance(found, Problem):
+            problems.setdefault(system.name, found)
+        elif problem := _package_problem(inventory, role, system.packages, found, package):
+            problems.setdefault((system.name, package), problem)
+    return list(problems.values())
+
+
+def _repository(inventory: Inventory, system: System, folder: Path) -> State | Problem:
+    """What is published for a system, or what keeps its hosts from using it."""
+    place, key = system.place or Place(inventory.path, 1), f"systems.{system.name}.packages"
+    again = f"rackseed rpm publish RESULTS --repository {folder}"
+    url = f"{_settings(inventory).http_url}/{views.REPOSITORIES}{system.name}"
+    with_url = f"{again} --url {name_server(url)}"
+    try:
+        state = live_state(folder)
+    except RpmError as error:
+        return Problem(place, key, str(error), with_url)
+    if state is None:
+        message = f"{folder} holds no published packages, expected a repository"
+        return Problem(place, key, message, with_url)
+    if state.url is None:
+        message = f"{folder} was published without its URL, so there is no rackseed.repo for hosts"
+        return Problem(place, key, message, with_url)
+    return state
+
+
+def _package_problem(
+    inventory: Inventory, role: Role, folder: Path, state: State, package: str
+) -> Problem | None:
+    known = sorted({entry.name for entry in state.packages})
+    if package in known:
+        return None
+    message = f"the package {package} is not in {folder}, expected it there"
+    near = all_nearest(package.removeprefix(views.METAPACKAGES), _roles_of(known))
+    hint = f"rackseed rpm build, then  rackseed rpm publish RESULTS --repository {folder}"
+    if near:
+        hint = f"did you mean {' or '.join(map(repr, near))}? else {hint}"
+    place = role.place or Place(inventory.path, 1)
+    return Problem(place, f"roles.{role.name}.metapackage", message, hint)
+
+
+def _roles_of(packages: Iterable[str]) -> list[str]:
+    """The metapackages among them, as roles name them."""
+    prefix = views.METAPACKAGES
+    return [name.removeprefix(prefix) for name in packages if name.startswith(f"{prefix}node-")]
 
 
 def verify_grub(inventory: Inventory, run: Run, checker: str) -> list[Problem]:

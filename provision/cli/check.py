@@ -20,8 +20,8 @@ def check(
 ) -> int:
     """Check the inventory and all that it names, without changing or serving anything.
 
-    Tells every mistake at once: in the file itself, missing kernels, images and boot programs,
-    answer templates that do not parse, boot scripts that GRUB would not understand.
+    Tells every mistake at once: in the file itself, missing kernels, images, boot programs and
+    packages, answer templates that do not parse, boot scripts that GRUB would not understand.
 
     Example:
       rackseed check -i rack.yaml
@@ -92,6 +92,7 @@ def find_problems(inventory: Inventory) -> list[Problem]:
         *verify.verify_ramdisk(inventory),
         *verify_files(inventory),
         *verify.verify_programs(inventory),
+        *verify.verify_packages(inventory),
     ]
     unwritable = verify.verify_scripts(inventory)
     checker = next(filter(shutil.which, verify.GRUB_CHECKERS), None)

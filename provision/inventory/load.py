@@ -130,8 +130,11 @@ def read_secrets(top: Section) -> Path | None:
 def keep_private(
     draft: Draft, artifacts: Path, store: str, secrets: Path | None, found: Findings
 ) -> None:
-    """Nothing that is not for every machine on the segment lies in the folder that is served."""
-    served = os.path.realpath(artifacts)  # Path.resolve fails on a loop of links
+    """Nothing that is not for every machine on the segment lies in a folder that is served."""
+    served = {"artifacts": artifacts}
+    for name, system in draft.systems.items():
+        if system.packages:
+            served[f"systems.{name}.packages"] = found.path.parent / system.packages
     private: dict[str, Path | None] = {
         "the inventory": found.path,
         "the secrets": secrets,
@@ -142,12 +145,17 @@ def keep_private(
     for name, role in draft.resolved.items():
         if role.get("answer"):
             private[f"the answer of role {name}"] = found.path.parent / role["answer"]
-    for what, path in private.items():
-        if path is not None and Path(os.path.realpath(path)).is_relative_to(served):
-            message = f"{artifacts} holds {what}, expected only files for every machine to read"
-            hint = "name a folder of its own:  artifacts: artifacts"
-            found.add("artifacts", message, hint)
-            return
+    for key, folder in served.items():
+        real = os.path.realpath(folder)  # Path.resolve fails on a loop of links
+        held = (
+            what
+            for what, path in private.items()
+            if path is not None and Path(os.path.realpath(path)).is_relative_to(real)
+        )
+        if what := next(held, None):
+            message = f"{folder} holds {what}, expected only files for every machine to read"
+            word = key.rpartition(".")[2]
+            found.add(key, message, f"name a folder of its own:  {word}: {word}")
 
 
 def read_store(top: Section) -> str | None:
@@ -217,6 +225,7 @@ def build_systems(draft: Draft, found: Findings) -> dict[str, System]:
             kernel=system.kernel or "",
             initrds=system.initrds,
             arguments=system.arguments,
+            packages=found.path.parent / system.packages if system.packages else None,
             place=found.place(f"systems.{name}"),
         )
         for name, system in draft.systems.items()

@@ -83,6 +83,8 @@ class System:
     kernel: str
     initrds: tuple[str, ...]
     arguments: tuple[str, ...] = ()
+    packages: Path | None = None
+    """Repository for its hosts, as `rackseed rpm publish` makes it; served over HTTP."""
     place: Place | None = None
 
 

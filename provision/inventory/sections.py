@@ -28,7 +28,7 @@ NETWORK = (
     "http_port",
 )
 CLOUD = ("domain", "openstack", "controller", "time_servers")
-SYSTEM = ("kernel", "initrd", "initrds", "arguments")
+SYSTEM = ("kernel", "initrd", "initrds", "arguments", "packages")
 ROLE = (
     "extends",
     "install",
@@ -77,6 +77,7 @@ class SystemDraft:
     kernel: str | None
     initrds: tuple[str, ...]
     arguments: tuple[str, ...]
+    packages: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,7 @@ def read_system(section: NamedSection) -> SystemDraft:
             *(section.values("initrds", values.relative_path) or ()),
         ),
         arguments=read_arguments(section),
+        packages=section.value("packages", values.text),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from pathlib import Path
 from types import MappingProxyType
 
 from provision.inventory.model import Host, HostFirmware, Inventory, Place, Role, System
@@ -13,6 +14,10 @@ from pxe.settings import Settings
 
 ARTIFACTS = "artifacts/"
 """Where the catalog shows the folder of artifacts."""
+REPOSITORIES = "rpm/"
+"""Where the catalog shows package repositories, each under its system's name."""
+METAPACKAGES = "openstack-"
+"""How the names of our metapackages begin, which roles leave out."""
 
 
 def reservation(host: Host) -> Reservation:
@@ -65,9 +70,28 @@ def system_of(role: Role, inventory: Inventory) -> System | None:
     return None if role.os is None else inventory.systems[role.os]
 
 
+def package_of(role: Role) -> str | None:
+    """The package that makes a host what its role says."""
+    return None if role.metapackage is None else f"{METAPACKAGES}{role.metapackage}"
+
+
 def artifact_name(path: str) -> str:
     """The catalog's name of a path below the folder of artifacts."""
     return f"{ARTIFACTS}{path}"
+
+
+def repositories(inventory: Inventory) -> Mapping[str, Path]:
+    """The folders of the systems' package repositories, by the systems' names."""
+    found = {s.name: s.packages for s in inventory.systems.values() if s.packages is not None}
+    return MappingProxyType(found)
+
+
+def packages_url(role: Role, inventory: Inventory, base_url: str) -> str | None:
+    """Where the hosts of a role find the packages of their system, with a slash at its end."""
+    system = system_of(role, inventory)
+    if system is None or system.packages is None:
+        return None
+    return f"{base_url}/{REPOSITORIES}{system.name}/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from provision.inventory.verify import (
 from pxe.programs import PROGRAMS
 from pxe.ramdisk.build import find_busybox
 from pxe.ramdisk.kernel import find_kernel
+from rpmspecs.states import Entry, State, switch, write_record
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -53,6 +55,66 @@ def programs(tmp_path: Path) -> Path:
 def pretend_all_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("provision.verify.verify_programs", lambda inventory: [])
     monkeypatch.setattr("provision.verify.verify_ramdisk", lambda inventory: [])
+
+
+def published(folder: Path, *names: str, url: str | None = "http://boot/rpm/x") -> None:
+    """The record of a repository with these packages, and nothing else of it."""
+    state_folder = folder / "states" / "1"
+    state_folder.mkdir(parents=True)
+    packages = tuple(
+        Entry(f"Packages/{name}.rpm", f"{name}-1-1.noarch", name, "") for name in names
+    )
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    write_record(State(1, state_folder, True, now, 1, "ABCD", url, packages))
+    switch(folder, 1)
+
+
+def with_packages(rack: Path) -> Path:
+    """The example, with a repository for its hosts; returns the repository's folder."""
+    text = rack.read_text(encoding="utf-8")
+    written = "    # packages: rpm/centos-stream-9\n"
+    assert text.count(written) == 1
+    rack.write_text(text.replace(written, written.replace("# ", "")), encoding="utf-8")
+    return rack.parent / "rpm/centos-stream-9"
+
+
+def test_a_package_that_a_role_installs_is_looked_for_in_the_repository(rack):
+    folder = with_packages(rack)
+    published(folder, "openstack-node-full", "openstack-node-computer")
+
+    (problem,) = verify.verify_packages(load(rack))
+
+    line = rack.read_text().splitlines().index("  compute:") + 1
+    assert problem.text == (
+        f"{rack}:{line}: roles.compute.metapackage: the package openstack-node-compute is not in "
+        f"{folder}, expected it there"
+    )
+    assert problem.hint == (
+        f"did you mean 'node-computer'? else rackseed rpm build, then  "
+        f"rackseed rpm publish RESULTS --repository {folder}"
+    )
+
+
+def test_a_repository_that_has_what_roles_install_is_sound(rack):
+    published(with_packages(rack), "openstack-node-full", "openstack-node-compute")
+    assert verify.verify_packages(load(rack)) == []
+
+
+def test_a_repository_that_hosts_cannot_use_is_told_once(rack):
+    folder = with_packages(rack)
+    place = f"{rack}:{rack.read_text().splitlines().index('  centos-stream-9:') + 1}"
+    (problem,) = verify.verify_packages(load(rack))
+    assert problem.text == (
+        f"{place}: systems.centos-stream-9.packages: {folder} holds no published packages, "
+        "expected a repository"
+    )
+    assert problem.hint == (
+        f"rackseed rpm publish RESULTS --repository {folder} "
+        "--url http://<this server>/rpm/centos-stream-9"
+    )
+    published(folder, "openstack-node-full", url=None)
+    (problem,) = verify.verify_packages(load(rack))
+    assert "was published without its URL" in problem.message
 
 
 def test_the_example_is_sound_but_for_its_interface(rack, programs):

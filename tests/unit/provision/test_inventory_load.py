@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.inventory import document
+from provision.inventory import document, views
 from provision.inventory.load import default_store_url, load
 from provision.inventory.model import HostFirmware, Install, Inventory
 from provision.inventory.problems import InventoryInvalid, Problem, nearest
@@ -138,6 +138,13 @@ def test_arguments_may_be_one_line(tmp_path):
     system = read(tmp_path, SMALL + systems).systems["d"]
     assert system.arguments == ("console=ttyS0", "quiet")
     assert system.initrds == ("a", "b")
+
+
+def test_packages_of_a_system_lie_beside_the_inventory(tmp_path):
+    systems = "systems: {d: {kernel: k, initrd: a, packages: rpm/d}, e: {kernel: k, initrd: a}}\n"
+    inventory = read(tmp_path, SMALL + systems)
+    assert inventory.systems["d"].packages == tmp_path / "rpm/d"
+    assert views.repositories(inventory) == {"d": tmp_path / "rpm/d"}
 
 
 def test_a_missing_file_is_one_sentence(tmp_path):

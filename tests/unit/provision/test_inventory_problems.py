@@ -227,6 +227,20 @@ MISTAKES = [
         "add  initrd: debian-12/initrd.img",
     ),
     (
+        "    arguments: [priority=critical]",
+        "    package: rpm/debian-12",
+        "18: systems.debian-12.package: unknown key 'package', expected one of kernel, initrd, "
+        "initrds, arguments, packages",
+        "did you mean 'packages'?",
+    ),
+    (
+        "    arguments: [priority=critical]",
+        "    packages: [rpm]",
+        "18: systems.debian-12.packages: found a list, expected one line of 1 to 1000 printable "
+        "characters",
+        None,
+    ),
+    (
         "[priority=critical]",
         '["priority=critical quiet"]',
         "18: systems.debian-12.arguments[0]: found 'priority=critical quiet', expected one word "
@@ -649,6 +663,13 @@ def test_a_folder_that_is_served_holds_nothing_private(tmp_path, artifacts, more
     (problem,) = problems(tmp_path, text)
     assert problem.key == "artifacts"
     assert f" holds {what}, expected only files for every machine" in problem.message
+
+
+def test_a_package_repository_holds_nothing_private_either(tmp_path):
+    (problem,) = problems(tmp_path, GOOD.replace("arguments: [priority=critical]", "packages: ."))
+    assert problem.key == "systems.debian-12.packages"
+    assert " holds the inventory, expected only files for every machine" in problem.message
+    assert problem.hint == "name a folder of its own:  packages: packages"
 
 
 def test_an_answer_is_not_served_as_a_file(tmp_path):
