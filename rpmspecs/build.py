@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 from graphlib import TopologicalSorter
@@ -164,8 +164,9 @@ class _Run:
         for future in running:
             future.cancel()
         while running:
-            self._way.backend.stop()
-            _, running = wait(running, STOP_AGAIN)
+            with suppress(KeyboardInterrupt):  # a second Ctrl-C must not leave half
+                self._way.backend.stop()
+                _, running = wait(running, STOP_AGAIN)
         self._workers.shutdown()
 
     def _begin(self, step: Step) -> None:

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, Entry] = {
     "explain": Entry("provision.cli.explain:explain", "Tell why a host boots as it does."),
     "inspect": Entry("provision.cli.inspect:inspect", "Show the hardware that hosts reported."),
     "ramdisk": Entry("provision.cli.ramdisk:ramdisk", "Build the inspection ramdisk."),
+    "rpm": Entry("provision.cli.rpm:app", "Build, check, sign and publish packages."),
 }
 """Every subcommand, in the order of `--help`; one whose module is absent is not offered."""
 

@@ -14,6 +14,7 @@ import typer
 
 from provision.errors import BadInput, ProgramFailed, ProvisionError
 from pxe.errors import PxeError
+from rpmspecs import errors as rpm
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ EXPECTED: tuple[tuple[type[Exception], ExitStatus], ...] = (
     (ProgramFailed, ExitStatus.PROGRAM_FAILED),
     (ProvisionError, ExitStatus.FAILED),
     (PxeError, ExitStatus.FAILED),
+    (rpm.BadInput, ExitStatus.BAD_INPUT),
+    (rpm.ToolMissing, ExitStatus.BAD_INPUT),
+    (rpm.BuildFailed, ExitStatus.PROGRAM_FAILED),
+    (rpm.RpmError, ExitStatus.FAILED),
 )
 """First match counts; what is not here is unexpected and keeps its traceback."""
 
@@ -161,7 +166,7 @@ def run_to_status(command: Callable[[], object]) -> int:
         return ExitStatus.INTERRUPTED
     except typer.Abort:
         return ExitStatus.FAILED
-    except (ProvisionError, PxeError) as error:
+    except (ProvisionError, PxeError, rpm.RpmError) as error:
         show_exception(error)
         return status_of(error) or ExitStatus.FAILED
     except OSError as error:
