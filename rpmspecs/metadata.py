@@ -15,7 +15,6 @@ from rpmspecs.errors import RepositoryUnavailable
 
 REPO: Final = "{http://linux.duke.edu/metadata/repo}"
 COMMON: Final = "{http://linux.duke.edu/metadata/common}"
-RPM: Final = "{http://linux.duke.edu/metadata/rpm}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +25,8 @@ class Repomd:
     """Seconds since 1970, or whatever number its maker chose; 0 without one."""
     files: Mapping[str, str]
     """By type (`primary`, `group`), the path from the repository's top."""
+    digests: Mapping[str, str]
+    """By type, the SHA-256 of that file; empty where another kind of digest is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,13 @@ class Listed:
 
     name: str
     nevra: str
+    evr: tuple[str, str, str]
     arch: str
     """`src` for a source package."""
     path: str
     """From the repository's top."""
-    source: str
-    """File name of the source package that a binary one was built from; empty for a source."""
-    provides: frozenset[str]
-    """Names, without versions."""
-    requires: frozenset[str]
-    """Names; of a source package its build requirements."""
+    digest: str
+    """SHA-256; empty where another kind is given."""
 
 
 def parse_repomd(text: bytes) -> Repomd:
@@ -52,13 +50,24 @@ def parse_repomd(text: bytes) -> Repomd:
         root = ET.fromstring(text)
     except ET.ParseError as error:
         raise RepositoryUnavailable(f"repomd.xml is not XML: {error}") from None
-    files = {}
+    files, digests = {}, {}
     for data in root.iter(f"{REPO}data"):
-        location = data.find(f"{REPO}location")
+        kind, location = data.get("type", ""), data.find(f"{REPO}location")
         if location is not None:
-            files[data.get("type", "")] = location.get("href", "")
+            files[kind] = location.get("href", "")
+            digests[kind] = _digest(data.find(f"{REPO}checksum"))
     revision = root.findtext(f"{REPO}revision", "0").strip()
-    return Repomd(int(revision) if revision.isdecimal() else 0, MappingProxyType(files))
+    return Repomd(
+        int(revision) if revision.isdecimal() else 0,
+        MappingProxyType(files),
+        MappingProxyType(digests),
+    )
+
+
+def _digest(checksum: ET.Element | None) -> str:
+    if checksum is None or checksum.get("type") != "sha256":
+        return ""
+    return (checksum.text or "").strip()
 
 
 def parse_primary(text: bytes) -> Iterator[Listed]:
@@ -77,21 +86,15 @@ def _listed(package: ET.Element) -> Listed:
     version, location = package.find(f"{COMMON}version"), package.find(f"{COMMON}location")
     assert version is not None
     assert location is not None
-    epoch = version.get("epoch", "0")
-    evr = f"{'' if epoch == '0' else epoch + ':'}{version.get('ver')}-{version.get('rel')}"
-
-    def names(kind: str) -> frozenset[str]:
-        entries = package.iterfind(f"{COMMON}format/{RPM}{kind}/{RPM}entry")
-        return frozenset(entry.get("name", "") for entry in entries)
-
+    epoch, ver, rel = (version.get(part, "") for part in ("epoch", "ver", "rel"))
+    epoch = epoch or "0"
     return Listed(
         name=name,
-        nevra=f"{name}-{evr}.{arch}",
+        nevra=f"{name}-{'' if epoch == '0' else epoch + ':'}{ver}-{rel}.{arch}",
+        evr=(epoch, ver, rel),
         arch=arch,
         path=location.get("href", ""),
-        source=package.findtext(f"{COMMON}format/{RPM}sourcerpm", "") or "",
-        provides=names("provides"),
-        requires=names("requires"),
+        digest=_digest(package.find(f"{COMMON}checksum")),
     )
 
 

@@ -47,7 +47,7 @@ def make_rpm(
 ) -> Path:
     """Build one package in `folder`, the source package in its place if asked."""
     rpmbuild = require_tool("rpmbuild", "rpm")
-    top = folder / f"{name}-{version}-{content or 'plain'}"
+    top = folder / f"{name}-{version}-{content or 'plain'}-{'source' if source else 'binary'}"
     top.mkdir(parents=True)
     spec = top / f"{name}.spec"
     spec.write_text(SPEC.format(name=name, version=version, content=content, tags=tags))

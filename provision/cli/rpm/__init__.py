@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import typer
 
 from provision.cli.main import keep_examples
-from provision.cli.rpm import build, check, publish
+from provision.cli.rpm import build, check, publish, rebuild
 
 HELP = """Build packages from specs, sign them and publish them as a repository.
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 COMMANDS: Mapping[str, Callable[..., int]] = {
     "check": check.check,
     "build": build.build,
+    "rebuild": rebuild.rebuild,
     "publish": publish.publish,
     "states": publish.list_states,
     "rollback": publish.rollback,

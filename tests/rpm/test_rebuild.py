@@ -1,0 +1,79 @@
+"""Source packages of another repository become specs that are built in order."""
+
+from pathlib import Path
+
+import pytest
+
+from rpmspecs.errors import BadInput, RepositoryUnavailable, SourceUnavailable
+from rpmspecs.order import build_order
+from rpmspecs.rebuild import find_srpms, unpack_srpm
+from rpmspecs.repo import Change, publish
+from rpmspecs.signing import make_key, open_key
+from rpmspecs.spec import read_spec
+from rpmspecs.target import load_target
+from tests.repository import PROGRAMS, make_rpm, serving
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rebuild")
+    noarch = "BuildArch: noarch\n"
+    needs = f"{noarch}BuildRequires: zzz-fixture"
+    made = [
+        make_rpm(folder, "aaa-fixture", "1", tags=needs, source=True),
+        make_rpm(folder, "zzz-fixture", "9", tags=noarch, source=True),
+        make_rpm(folder, "zzz-fixture", "10", tags=noarch, source=True),
+        make_rpm(folder, "zzz-fixture", "10", tags=noarch),
+    ]
+    key = make_key("Fixture <fixture@example.org>", folder / "gnupg", PROGRAMS)
+    with open_key(key.fingerprint, [key.home], PROGRAMS) as signer:
+        publish(Change(tuple(made)), folder / "repository", signer, PROGRAMS)
+    return folder / "repository"
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.name for path in paths]
+
+
+NEWEST = ["aaa-fixture-1-1.src.rpm", "zzz-fixture-10-1.src.rpm"]
+
+
+def test_the_newest_of_each_is_found_by_folder_url_and_without_metadata(repository, tmp_path):
+    sources = repository / "current/source/Packages"
+    assert names(find_srpms(str(repository), [], tmp_path, PROGRAMS)) == NEWEST
+    assert names(find_srpms(str(sources), [], tmp_path, PROGRAMS)) == NEWEST
+    with serving(repository) as url:
+        for top in (f"{url}/current", f"{url}/current/source/"):
+            assert names(find_srpms(top, [], tmp_path, PROGRAMS)) == NEWEST
+        found = find_srpms(f"{url}/current", ["zzz-fixture"], tmp_path, PROGRAMS)
+        assert names(found) == NEWEST[1:]
+        with pytest.raises(BadInput, match="no source package zzz-fixtur"):
+            find_srpms(f"{url}/current", ["zzz-fixtur"], tmp_path, PROGRAMS)
+
+
+def test_a_spec_lies_beside_what_it_carries_and_its_needs_give_the_order(repository, tmp_path):
+    srpms = find_srpms(str(repository), [], tmp_path, PROGRAMS)
+    target = load_target("fedora-43")
+    specs = [read_spec(unpack_srpm(path, tmp_path, PROGRAMS), target, PROGRAMS) for path in srpms]
+    order = [[spec.name for spec in batch] for batch in build_order(specs)]
+    assert order == [["zzz-fixture"], ["aaa-fixture"]]
+    again = unpack_srpm(srpms[0], tmp_path, PROGRAMS)
+    assert again == specs[0].path
+
+
+def test_what_is_no_repository_is_told_as_such(repository, tmp_path):
+    with serving(repository) as url, pytest.raises(BadInput, match="holds no source packages"):
+        find_srpms(f"{url}/nothing", [], tmp_path, PROGRAMS)
+    with pytest.raises(RepositoryUnavailable, match="does not answer"):
+        find_srpms(url, [], tmp_path, PROGRAMS)
+    with pytest.raises(BadInput, match="neither a folder nor a URL"):
+        find_srpms(str(tmp_path / "none"), [], tmp_path, PROGRAMS)
+
+
+def test_a_source_package_that_is_not_what_the_metadata_says_is_refused(repository, tmp_path):
+    def spoil(path: str) -> None:
+        if path.endswith("zzz-fixture-10-1.src.rpm"):
+            raise ConnectionAbortedError
+
+    with serving(repository, spoil) as url, pytest.raises(SourceUnavailable, match="zzz-fixture"):
+        find_srpms(f"{url}/current", [], tmp_path, PROGRAMS)
