@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -52,23 +51,28 @@ def main() -> None:
     parser.add_argument("--buildroot", type=Path, required=True)
     parser.add_argument("--home", type=Path, required=True, help="the environment's final path")
     parser.add_argument("--licenses", type=Path, required=True, help="final path of its licences")
+    parser.add_argument("--without", nargs="*", default=[], help="projects to leave out")
     options = parser.parse_args()
     listed = (options.sources / "sources").read_text(encoding="utf-8")
-    chosen = [source for source in read(listed) if fits(source, sys.version_info[:2])]
+    chosen = [
+        source
+        for source in read(listed)
+        if fits(source, sys.version_info[:2]) and source.project not in options.without
+    ]
     for source in chosen:
         verify(source, options.sources / source.filename)
     carried = [options.sources / source.filename for source in chosen if source.is_wheel]
     sys.path[:0] = [str(wheel) for wheel in carried if project(wheel) in BUILD_ONLY]
     environment = Environment(options.buildroot, options.home, options.licenses)
+    for wheel in carried:
+        if project(wheel) not in BUILD_ONLY:
+            environment.install(wheel)
     with tempfile.TemporaryDirectory() as scratch:
-        built = [
-            build_wheel(options.sources / source.filename, carried, Path(scratch))
-            for source in chosen
-            if not source.is_wheel
-        ]
-        for wheel in [*carried, *built]:
-            if project(wheel) not in BUILD_ONLY:
-                environment.install(wheel)
+        for source in chosen:
+            if not source.is_wheel:
+                environment.install(
+                    environment.build_wheel(options.sources / source.filename, Path(scratch))
+                )
     environment.finish()
 
 
@@ -103,30 +107,6 @@ def project(wheel: Path) -> str:
     return wheel.name.partition("-")[0].lower()
 
 
-def build_wheel(archive: Path, carried: Iterable[Path], scratch: Path) -> Path:
-    """Builds a source distribution with setuptools from among the carried wheels."""
-    with tarfile.open(archive) as tar:
-        top = scratch / tar.getnames()[0].partition("/")[0]
-        tar.extractall(scratch, filter="data")
-    output = scratch / "wheels" / top.name
-    output.mkdir(parents=True)
-    backend = [str(wheel) for wheel in carried if project(wheel) in ("setuptools", "wheel")]
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from setuptools import build_meta as it; it.build_wheel(sys.argv[1])",
-            str(output),
-        ],
-        cwd=top,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(backend)},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    (wheel,) = output.glob("*.whl")
-    return wheel
-
-
 class Environment:
     """A virtual environment that is written below a build root."""
 
@@ -140,10 +120,32 @@ class Environment:
         self.interpreter = Path("/usr/bin") / self.packages.parent.name
         self.written(self.packages).mkdir(parents=True)
         (self.written(home) / "bin").mkdir()
+        self.link_interpreter()
 
     def written(self, final: Path) -> Path:
         """Where a path of the installed system is while we build."""
         return self.buildroot / final.relative_to("/")
+
+    def build_wheel(self, archive: Path, scratch: Path) -> Path:
+        """Builds a source distribution with the setuptools of the environment."""
+        shutil.unpack_archive(archive, scratch)
+        top = scratch / archive.name.removesuffix(".tar.gz").removesuffix(".zip")
+        output = scratch / "wheels" / top.name
+        output.mkdir(parents=True)
+        build = "import sys; from setuptools import build_meta as it; it.build_wheel(sys.argv[1])"
+        told = {
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "CFLAGS": f"-O2 -g0 -fstack-protector-strong -ffile-prefix-map={top}=.",
+        }
+        subprocess.run(
+            [str(self.written(self.home) / "bin/python3"), "-c", build, str(output)],
+            cwd=top,
+            env={**os.environ, **told},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        (wheel,) = output.glob("*.whl")
+        return wheel
 
     def install(self, wheel: Path) -> None:
         from installer import install
@@ -192,7 +194,6 @@ class Environment:
                 shutil.copyfile(file, copy)
 
     def finish(self) -> None:
-        self.link_interpreter()
         self.read_distribution_defaults()
         self.trust_the_host()
         self.compile()

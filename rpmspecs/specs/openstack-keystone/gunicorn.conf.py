@@ -1,6 +1,7 @@
-# How gunicorn serves Keystone. To change it, copy this file below /etc/keystone and name the copy
-# in a drop-in of openstack-keystone.service.
-bind = ["[::]:5000"]
+# How gunicorn serves the service. To change it, copy this file below /etc/keystone and say in
+# /etc/sysconfig/openstack-keystone: GUNICORN_CMD_ARGS=--config=/etc/keystone/gunicorn.conf.py
+
+bind = ["0.0.0.0:5000"]
 workers = 3
 worker_class = "gthread"
 threads = 4
