@@ -19,11 +19,6 @@ async def settle() -> None:
         await asyncio.sleep(0.001)
 
 
-@pytest.fixture(autouse=True)
-def _no_place_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "NEXT_LIMIT", 0)
-
-
 def test_big_transfers_begin_in_the_order_in_which_they_came() -> None:
     async def story() -> None:
         order, told = Turns(at_once=1), list[str]()
@@ -97,11 +92,7 @@ def test_a_client_that_goes_away_leaves_the_queue() -> None:
     asyncio.run(story())
 
 
-def test_a_machine_that_began_goes_on_before_the_next_begins(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(turns, "NEXT_LIMIT", 0.05)
-
+def test_a_machine_that_began_goes_on_before_the_next_begins() -> None:
     async def story() -> None:
         order, told = Turns(at_once=1), list[str]()
 
@@ -109,9 +100,26 @@ def test_a_machine_that_began_goes_on_before_the_next_begins(
             for part in ("kernel", "initrd"):
                 async with order.take(peer, BIG):
                     told.append(f"{peer} {part}")
-                await asyncio.sleep(0.001)
+                    await asyncio.sleep(0.002)
 
-        await asyncio.gather(boot("first"), boot("second"))
-        assert told == ["first kernel", "first initrd", "second kernel", "second initrd"]
+        await asyncio.gather(*(boot(peer) for peer in "abc"))
+        # b was already waiting when a's kernel ended: a goes on before c.
+        assert told == ["a kernel", "b kernel", "a initrd", "b initrd", "c kernel", "c initrd"]
+
+    asyncio.run(story())
+
+
+def test_a_place_that_is_given_to_a_client_that_just_went_away_is_not_lost() -> None:
+    async def story() -> None:
+        order, told, ends = Turns(at_once=1), list[str](), asyncio.Event()
+        first = asyncio.create_task(transfer(order, "first", told, ends))
+        gone = asyncio.create_task(transfer(order, "gone", told, ends))
+        await settle()
+        ends.set()
+        await first
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        async with asyncio.timeout(1), order.take("next", BIG):
+            pass
 
     asyncio.run(story())
