@@ -1,7 +1,6 @@
 """Builds where mock is not packaged: dnf makes the build root, rpmbuild runs in bubblewrap."""
 
 import getpass
-import logging
 import os
 import re
 import shutil
@@ -20,8 +19,6 @@ from rpmspecs.namespaces import HOME, Identity, identity
 from rpmspecs.running import Programs
 from rpmspecs.settings import BuildSettings
 from rpmspecs.target import Target
-
-log = logging.getLogger(__name__)
 
 TOOLS = {
     "bwrap": "bubblewrap",
@@ -157,7 +154,7 @@ class ChrootBackend:
             yield build, roots
 
     def _roots(self) -> BuildRoots:
-        """Looks at the machine once, says once what this is."""
+        """Looks at the machine once."""
         with self._begun:
             if self._made is None:
                 for tool, package in TOOLS.items():
@@ -165,10 +162,6 @@ class ChrootBackend:
                         raise ToolMissing(
                             f"{tool} is not installed; it is in the package {package}"
                         )
-                log.warning(
-                    "building in a chroot made by dnf and bubblewrap: this is not mock, "
-                    "whose results may differ"
-                )
                 dnf = shutil.which("dnf-3") or "dnf"
                 roots = BuildRoots(
                     self._programs.start, self._settings, self._cache, self._identity(), dnf
