@@ -33,8 +33,8 @@ INSTALLED = r"%{nevra} %{buildtime} %{size} installed\n"
 UNUSED_DAYS = 14
 """A kept root or layer that no build used for so long is removed."""
 
-JUST_MADE = 60
-"""Seconds in which a folder is not yet held by who made it."""
+REMOVALS = 20
+"""How often the removal of a folder is tried."""
 
 HOST_MACROS = """\
 %_dbpath {database}
@@ -92,13 +92,15 @@ class BuildRoots:
         self._who = who
         self._dnf = dnf
         self._states: dict[str, str] = {}
+        self._overlay: bool | None = None
 
     def sweep(self) -> None:
         """Remove what killed builds left, and what was not used for long."""
-        for folder in self._cache.glob("builds/*"):
-            self._remove_unused(folder, days=0)
-        for folder in (*self._cache.glob("roots/*/"), *self._cache.glob("layers/*/")):
-            self._remove_unused(folder, days=UNUSED_DAYS)
+        with self._making_folders():
+            for folder in self._cache.glob("builds/*"):
+                self._remove_unused(folder, days=0)
+            for folder in (*self._cache.glob("roots/*/"), *self._cache.glob("layers/*/")):
+                self._remove_unused(folder, days=UNUSED_DAYS)
 
     @contextmanager
     def base(self, target: Target, build: Build, root_log: Path) -> Iterator[Base]:
@@ -127,11 +129,9 @@ class BuildRoots:
         """A root for one build above its base; nothing of it is left afterwards."""
         with self._folder(build) as folder:
             self._write_configuration(folder, target, offered, base.database)
-            layers = []
-            if self._overlays():
-                (folder / "base").symlink_to(base.root)
-                layers.append("base")
-            else:
+            (folder / "base").symlink_to(base.root)
+            layers = ["base"] if self._overlays(folder, build) else []
+            if not layers:
                 self._copy(base, folder, build)
             yield BuildRoot(folder, base, layers, self._dnf_command(target, folder))
 
@@ -310,9 +310,11 @@ class BuildRoots:
         """A folder of our own below `builds`, removed at the end whatever happens."""
         parent = self._cache / "builds"
         parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{build.name}-", dir=parent))
-        with (folder / "lock").open("a") as held:
+        with self._making_folders():
+            folder = Path(tempfile.mkdtemp(prefix=f"{build.name}-", dir=parent))
+            held = (folder / "lock").open("a")
             fcntl.flock(held, fcntl.LOCK_EX)
+        with held:
             try:
                 for name in ("root", "layer/upper", "layer/work", "home", "tmp", "vartmp"):
                     (folder / name).mkdir(parents=True)
@@ -324,30 +326,47 @@ class BuildRoots:
             finally:
                 self._remove(folder)
 
+    @contextmanager
+    def _making_folders(self) -> Iterator[None]:
+        """Nobody sweeps a folder between its making and its lock."""
+        with _locked(self._cache / "builds.lock"):
+            yield
+
     def _remove(self, folder: Path) -> None:
         """As root of the build root: its folders may be closed to us."""
         command = ["/bin/rm", "-rf", "--", str(folder)]
-        child = self._start(entered(self._who, folder.parent, command))
-        with suppress(TimeoutError):
-            child.wait(600)
-        child.stop()
-        if folder.exists():
-            log.warning("cannot remove folder=%s", folder)
+        for _ in range(REMOVALS):  # what was killed may write until it is dead
+            child = self._start(entered(self._who, folder.parent, command))
+            with suppress(TimeoutError):
+                child.wait(600)
+            child.stop()
+            if not folder.exists():
+                return
+            time.sleep(0.1)
+        log.warning("cannot remove folder=%s", folder)
 
     def _remove_unused(self, folder: Path, days: int) -> None:
         with suppress(FileNotFoundError, BlockingIOError), (folder / "lock").open("a") as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - folder.stat().st_mtime >= max(days * 86400, JUST_MADE):
+            if time.time() - folder.stat().st_mtime >= days * 86400:
                 self._remove(folder)
 
-    def _overlays(self) -> bool:
-        """Whether the kernel lets us put an overlay into the cache."""
-        return True
+    def _overlays(self, folder: Path, build: Build) -> bool:
+        """Whether the kernel lets us put an overlay into the cache; asked once."""
+        if self._overlay is None:
+            attempt = entered(self._who, folder, ["/bin/true"], layers=["base"])
+            self._overlay = build.run(attempt, log=folder / "said") == 0
+            if not self._overlay:
+                log.warning("no overlays in folder=%s: build roots are copied", self._cache)
+        return self._overlay
 
     def _copy(self, base: Base, folder: Path, build: Build) -> None:
         command = ["cp", "-a", "--reflink=auto", f"{base.root}/.", "root"]
         if build.run(entered(self._who, folder, command), log=folder / "said"):
-            raise full(build.name, self._cache)
+            if is_full(folder):
+                raise full(build.name, self._cache)
+            said = (folder / "said").read_text(encoding="utf-8", errors="replace")
+            raise RpmError(f"{build.name}: {base.root} cannot be copied: {said.strip()}")
 
 
 def is_full(folder: Path) -> bool:

@@ -35,8 +35,10 @@ PACKAGE_MANAGERS = ("dnf4", "dnf5", "yum")
 
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 
-BUILD_ENDED_BADLY = 10
-"""mock's status when rpmbuild failed, see mockbuild/exception.py."""
+BUILD_ENDED_BADLY = (1, 10)
+"""mock's statuses when rpmbuild failed: 10 by its own table, 1 was seen with mock 6.7."""
+
+SAID_BY_RPMBUILD = re.compile(r"^(error: |RPM build errors:)", re.MULTILINE)
 
 LOCKED = 60
 """mock's status while another mock holds the build root."""
@@ -237,7 +239,7 @@ def _failure(name: str, status: int, result: Path) -> RpmError:
     )
     if "No space left on device" in root_text + build_text + said:
         return DiskFull(f"{name} was not built: no space left for mock, or in {result}")
-    if status == BUILD_ENDED_BADLY:
+    if status in BUILD_ENDED_BADLY and SAID_BY_RPMBUILD.search(build_text):
         return BuildFailed(name, result / "build.log", failing_lines(build_text))
     known = complaint(root_text, name) or complaint(said, name)
     if known is not None:
