@@ -1,0 +1,100 @@
+"""Our specs in the hands of rpm and rpmlint, as every target reads them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rpmspecs.spec import FOLDER
+from rpmspecs.target import load_target, macros_of, targets
+from tests.tools import require_tool
+
+SPECS = sorted(FOLDER.glob("*/*.spec"))
+RPMLINT = FOLDER.parent / "rpmlint.toml"
+
+
+def rpmlint() -> list[str]:
+    """The linter of our own environment; it needs the system's rpm module."""
+    beside = Path(sys.executable).with_name("rpmlint")
+    return [str(beside if beside.exists() else require_tool("rpmlint", "rpmlint"))]
+
+
+def parse(spec: Path, name: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    target = load_target(name)
+    values = {"_sourcedir": str(spec.parent), **macros_of(target)}
+    defines = [word for key, value in values.items() for word in ("-D", f"{key} {value}")]
+    argv = [str(require_tool("rpmspec", "rpm")), "--target", target.arch, *defines, *words]
+    return subprocess.run([*argv, str(spec)], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", targets())
+def test_a_spec_parses_with_the_macros_of_a_target(spec: Path, name: str) -> None:
+    done = parse(spec, name, "--parse")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    unexpanded = re.findall(r"%\{[!?]*\w+\}", re.sub(r"%%", "", done.stdout))
+    assert unexpanded == []
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
+def test_a_spec_parses_without_any_macro_of_ours(spec: Path) -> None:
+    argv = [str(require_tool("rpmspec", "rpm")), "-D", f"_sourcedir {spec.parent}", "--parse"]
+    done = subprocess.run([*argv, str(spec)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
+def test_rpmlint_has_nothing_to_say(spec: Path) -> None:
+    argv = [*rpmlint(), "--config", str(RPMLINT), str(spec)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert " 0 errors, 0 warnings" in done.stdout, done.stdout + done.stderr
+
+
+def test_rpmlint_finds_what_is_wrong(tmp_path: Path) -> None:
+    spec = tmp_path / "bad.spec"
+    spec.write_text(
+        "Name: bad\nVersion: 1\nRelease: 1\nSummary: Bad\nLicense: Apache-2.0\n"
+        "%description\nBad.\n%install\nmkdir -p $RPM_SOURCE_DIR\n%files\n"
+    )
+    argv = [*rpmlint(), "--config", str(RPMLINT), str(spec)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert "use-of-RPM_SOURCE_DIR" in done.stdout
+
+
+def test_every_filter_has_its_reason() -> None:
+    above = ""
+    for line in RPMLINT.read_text().splitlines():
+        if line.strip().startswith("'"):
+            assert above.strip().startswith(("#", "'")), f"no reason above {line.strip()}"
+        above = line
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "unwanted"),
+    [
+        ("centos-stream-9", {"httpd", "python3-mod_wsgi", "python3-PyMySQL"}, set()),
+        ("centos-stream-10", {"openstack-keystone"}, {"httpd", "python3-mod_wsgi"}),
+        ("fedora-43", {"openstack-keystone"}, {"httpd", "python3-mod_wsgi"}),
+    ],
+)
+def test_apache_comes_where_rdo_serves_from_it(name: str, wanted: set[str], unwanted: set[str]):
+    spec = FOLDER / "openstack-node/openstack-node.spec"
+    found = set(parse(spec, name, "-q", "--requires").stdout.splitlines())
+    assert wanted <= found
+    assert not unwanted & found
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("centos-stream-9", "/usr/lib/tuned/openstack-node/"),
+        ("centos-stream-10", "/usr/lib/tuned/profiles/openstack-node/"),
+        ("fedora-43", "/usr/lib/tuned/profiles/openstack-node/"),
+    ],
+)
+def test_tuned_profiles_lie_where_the_target_looks(name: str, path: str) -> None:
+    spec = FOLDER / "openstack-node/openstack-node.spec"
+    assert f"{path}tuned.conf" in parse(spec, name, "--parse").stdout
