@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from provision.cli.main import invoke
 from rpmspecs.errors import BadInput, RepositoryUnavailable, SourceUnavailable
 from rpmspecs.order import build_order
 from rpmspecs.rebuild import find_srpms, unpack_srpm
@@ -77,3 +78,10 @@ def test_a_source_package_that_is_not_what_the_metadata_says_is_refused(reposito
 
     with serving(repository, spoil) as url, pytest.raises(SourceUnavailable, match="zzz-fixture"):
         find_srpms(f"{url}/current", [], tmp_path, PROGRAMS)
+
+
+def test_they_are_built_for_another_target_in_order(repository, fixture_target, tmp_path):
+    words = ["rpm", "rebuild", "--from", str(repository), "--target", str(fixture_target)]
+    assert invoke([*words, "--backend", "chroot", "--results", str(tmp_path)]) == 0
+    made = sorted(path.name for path in tmp_path.rglob("*.noarch.rpm"))
+    assert made == ["aaa-fixture-1-1.noarch.rpm", "zzz-fixture-10-1.noarch.rpm"]
