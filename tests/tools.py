@@ -22,7 +22,7 @@ def require_tool(name: str, package: str | None = None) -> Path:
 def require_root() -> None:
     """Namespaces and ports below 1024 need root."""
     if os.geteuid() != 0:
-        missing("needs root: it makes network namespaces")
+        missing("needs root: it makes namespaces")
 
 
 def missing(reason: str) -> NoReturn:

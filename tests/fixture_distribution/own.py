@@ -1,0 +1,42 @@
+"""The packages that no Debian package stands behind; their files lie in `files/`."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.fixture_distribution.cut import Rpm
+
+FILES = Path(__file__).parent / "files"
+
+REQUIRES: Mapping[str, str] = {
+    "fixture-release": "filesystem",
+    "python-rpm-macros": "filesystem",
+    "redhat-rpm-config": "systemd-rpm-macros python-rpm-macros",
+    "systemd-rpm-macros": "filesystem",
+}
+PROVIDES: Mapping[str, tuple[str, ...]] = {
+    "fixture-release": ("system-release = 1", "system-release(1)", "system-release-product"),
+    "python-rpm-macros": ("python3-rpm-macros", "python-srpm-macros", "pyproject-rpm-macros"),
+    "redhat-rpm-config": ("system-rpm-config", "rpm-macros-fixture"),
+    "systemd-rpm-macros": (),
+}
+
+
+def add(root: Path, rpms: dict[str, Rpm], dist: str) -> None:
+    """Copy the files into the tree at `root` and put them into their packages."""
+    for folder in sorted(FILES.iterdir()):
+        rpm = rpms.setdefault(
+            folder.name,
+            Rpm(folder.name, "1", f"1{dist}", f"fixture: {folder.name}, made for tests"),
+        )
+        rpm.requires |= set(REQUIRES.get(folder.name, "").split())
+        rpm.provides |= set(PROVIDES.get(folder.name, ()))
+        for source in sorted(path for path in folder.rglob("*") if not path.is_dir()):
+            path = source.relative_to(folder)
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).unlink(missing_ok=True)
+            shutil.copyfile(source, root / path, follow_symlinks=False)
+            if not source.is_symlink():
+                (root / path).chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+            rpm.files.add(f"/{path}")
