@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import FileIO
 from ipaddress import IPv4Address
@@ -157,6 +157,8 @@ class Catalog:
     settings: Settings
     now: Callable[[], datetime] = _now
     neighbour: Callable[[str, IPv4Address], MacAddress | None] = neighbour
+    repositories: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of packages by the name below `rpm/`."""
 
     def resolve(self, path: str, peer: IPv4Address) -> File | Text | NotFound:
         """What to send to `peer` for `path`, as it came off the wire.
@@ -181,6 +183,8 @@ class Catalog:
                 return _below(self.artifacts, PurePosixPath(*rest))
             case ("ramdisk", *rest) if rest and self.ramdisk is not None:
                 return _below(self.ramdisk, PurePosixPath(*rest))
+            case ("rpm", repository, *rest) if rest and repository in self.repositories:
+                return _below(self.repositories[repository], PurePosixPath(*rest))
             case _:
                 return NotFound("not in the catalog")
 

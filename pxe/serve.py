@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -58,10 +58,16 @@ class BootServer:
     certificate: Certificate | None = None
     advertise: bool = True
     """Whether to send IPv6 router advertisements that offer nothing (see pxe/advertise.py)."""
+    repositories: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of packages by name, for HTTP alone: installed systems do not speak TFTP."""
 
     def catalog(self, site: Site) -> Catalog:
         """The tree that this server's TFTP and HTTP share."""
         return Catalog(self.programs, self.artifacts, self.ramdisk, site, self.settings)
+
+    def http_catalog(self, site: Site) -> Catalog:
+        """The same tree and what HTTP alone serves."""
+        return replace(self.catalog(site), repositories=self.repositories)
 
 
 def planes(server: BootServer, *, tftp_workers: int = 1, http_workers: int = 1) -> list[Plane]:
@@ -118,12 +124,12 @@ def serve_http(server: BootServer, ready: Ready) -> None:
 async def _serve_http(server: BootServer, site: Site, ready: Ready) -> None:
     stop = _sigterm()
     async with AsyncExitStack() as stack:
-        app = make_app(site, server.catalog(site))
+        app = make_app(site, server.http_catalog(site))
         plain = await start_http(app, server.settings, reuse_port=True)
         stack.push_async_callback(plain.stop)
         if certificate := server.certificate:
             secure = await start_http(
-                make_app(site, server.catalog(site)),
+                make_app(site, server.http_catalog(site)),
                 replace(server.settings, http_port=certificate.port),
                 reuse_port=True,
                 tls=ssl_context(certificate.chain, certificate.key),

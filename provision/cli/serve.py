@@ -94,7 +94,8 @@ def serve(
     """Serve DHCP, TFTP and HTTP on the provisioning network, until Ctrl-C or SIGTERM.
 
     Looks for another DHCP server first and refuses to start beside one. SIGHUP reads the
-    inventory again (hosts and roles; with another `network` or `artifacts` it is refused).
+    inventory again (hosts and roles; with another `network`, `artifacts` or `packages`
+    it is refused).
 
     Example:
       rackseed serve -i rack.yaml
@@ -123,6 +124,7 @@ def serve(
         ramdisk=ramdisk,
         certificate=https,
         advertise=advertise,
+        repositories=dict(views.repositories(loaded)),  # a read-only mapping cannot be pickled
     )
     line = (
         f"serving {settings.address} on {settings.interface}: "
@@ -295,6 +297,7 @@ def refuse_other_start(before: Inventory, after: Inventory) -> None:
     same = {
         "network": replace(before.network, place=None) == replace(after.network, place=None),
         "artifacts": before.artifacts.resolve() == after.artifacts.resolve(),
+        "packages of a system": views.repositories(before) == views.repositories(after),
         "store": before.store == after.store,
     }
     for section, is_same in same.items():

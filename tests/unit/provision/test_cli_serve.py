@@ -156,6 +156,10 @@ def test_sighup_brings_new_hosts_and_a_comment_is_no_change(source, rack):
         (INVENTORY.replace("0.3-10.20.0.4", "0.3-10.20.0.3"), "network changed, which needs"),
         (INVENTORY + "artifacts: elsewhere\n", "artifacts changed, which needs"),
         (
+            INVENTORY + "systems: {d: {kernel: k, initrd: i, packages: elsewhere}}\n",
+            "packages of a system changed, which needs",
+        ),
+        (
             INVENTORY.replace("store: sqlite:///rack.db", "store: sqlite:////nowhere/other.db"),
             "store changed, which needs",
         ),

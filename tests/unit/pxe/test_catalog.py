@@ -140,6 +140,31 @@ def test_symbolic_links_serve_inside_and_are_refused_outside(catalog: Catalog, t
         assert isinstance(catalog.resolve(asked, LOOPBACK), NotFound)
 
 
+def test_a_repository_is_served_as_it_is_now_and_nothing_beside_it(
+    catalog: Catalog, tmp_path: Path
+):
+    for name in ("states/1/repomd.xml", "states/2/repomd.xml", ".lock"):
+        (tmp_path / "packages" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "packages" / name).write_text(name)
+    current = tmp_path / "packages/current"
+    current.symlink_to("states/1")
+    (tmp_path / "packages/out").symlink_to("../artifacts")
+    catalog = dataclasses.replace(catalog, repositories={"fedora-43": tmp_path / "packages"})
+
+    def served(name: str) -> Path | None:
+        found = catalog.resolve(f"rpm/fedora-43/{name}", STRANGER)
+        return found.path if isinstance(found, File) else None
+
+    assert served("current/repomd.xml") == tmp_path / "packages/states/1/repomd.xml"
+    (tmp_path / "packages/next").symlink_to("states/2")
+    (tmp_path / "packages/next").replace(current)
+    assert served("current/repomd.xml") == tmp_path / "packages/states/2/repomd.xml"
+    assert served("states/1/repomd.xml") == tmp_path / "packages/states/1/repomd.xml"
+    for name in ("", "current", ".lock", "out/fedora/vmlinuz", "../artifacts/fedora/vmlinuz"):
+        assert served(name) is None, name
+    assert isinstance(catalog.resolve("rpm/other/current/repomd.xml", STRANGER), NotFound)
+
+
 def test_hidden_files_and_pipes_are_not_served(catalog: Catalog, tmp_path: Path):
     (tmp_path / "artifacts/.secret").write_text("x")
     os.mkfifo(tmp_path / "artifacts/pipe")
