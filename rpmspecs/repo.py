@@ -136,12 +136,14 @@ def publish(
 
 def rollback(repository: Path, number: int) -> State:
     """Make a kept state live again, as it was. Raises BadInput."""
+    if not states(repository):
+        raise BadInput(f"{repository} has no state {number}: nothing was published there yet")
     with locked(repository):
         kept = states(repository)
         wanted = next((state for state in kept if state.number == number), None)
         if wanted is None:
             error = BadInput(f"{repository} has no state {number}")
-            error.add_note(f"kept are {', '.join(str(s.number) for s in kept) or 'none'}")
+            error.add_note(f"kept are {', '.join(str(s.number) for s in kept)}")
             raise error
         with RoomIn(repository):
             keep_reachable(wanted.folder, [state for state in kept if state is not wanted])

@@ -81,8 +81,9 @@ def publish(
     stays.
 
     Examples:
-      rackseed rpm publish results --repository /srv/rpm/fedora-43 --make-key
-      rackseed rpm publish results --repository /srv/rpm/fedora-43 --url http://10.20.0.3/rpm/fedora-43
+      rackseed rpm publish results/fedora-43 --repository /srv/rpm/fedora-43 --make-key
+      rackseed rpm publish tool-1-1.noarch.rpm --repository /srv/rpm/fedora-43
+      rackseed rpm publish --repository r --key ABCD1234 --url http://10.20.0.3/rpm/fedora-43
     """
     from rpmspecs import repo
 
@@ -284,7 +285,21 @@ def find_rpms(results: Sequence[Path]) -> list[Path]:
             found.append(path)
         else:
             raise BadInput(f"{path} does not exist, expected an RPM or a folder with RPMs")
+    targets = sorted({target for path in found if (target := target_of(path))})
+    if len(targets) > 1:
+        error = BadInput(f"these packages are for {' and '.join(targets)}, expected one target")
+        error.add_note(f"name the folder of one:  {results[0] / targets[0]}")
+        raise error
     return found
+
+
+def target_of(rpm: Path) -> str | None:
+    """What a package was built for, if the record of its build lies beside it."""
+    from rpmspecs.results import read_record
+
+    record = read_record(rpm.parent)
+    target = record.get("target") if record else None
+    return target if isinstance(target, str) else None
 
 
 def is_result(path: Path) -> bool:
