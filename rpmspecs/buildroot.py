@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rpmspecs.builds import Build
-from rpmspecs.dnf import MAIN, complaint, platform, sections
+from rpmspecs.dnf import MAIN, check_url, complaint, platform, sections
 from rpmspecs.errors import DiskFull, RpmError
 from rpmspecs.namespaces import BUILDER, HOME, Identity, entered, sandboxed
 from rpmspecs.running import Start
@@ -106,7 +106,7 @@ class BuildRoots:
     def base(self, target: Target, build: Build, root_log: Path) -> Iterator[Base]:
         """The target's kept root, made when its repositories changed; nobody removes it now."""
         wanted = _digest(target.name, target.release, target.arch, *target.build_packages)
-        wanted = _digest(SHAPE, self._who.value, wanted, sections(target, self._settings))
+        wanted = _digest(SHAPE, self._who.value, wanted, sections(target))
         with _locked(self._cache / "roots" / f"{target.name}.lock"):
             state = self._state(target, wanted, build, root_log)
             folder = self._cache / "roots" / f"{target.name}-{_digest(wanted, state)[:16]}"
@@ -293,8 +293,9 @@ class BuildRoots:
     def _write_configuration(
         self, folder: Path, target: Target, offered: Sequence[Path], database: str
     ) -> None:
-        repositories = sections(target, self._settings, offered)
+        repositories = sections(target, offered)
         main = MAIN.format(expire=-1)
+        check_url("the proxy", self._settings.proxy)
         if self._settings.proxy:
             main += f"proxy={self._settings.proxy}\n"
         (folder / "dnf.conf").write_text(f"{main}\n{repositories}", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +12,6 @@ from rpmspecs.errors import (
     RepositoryUnavailable,
     RpmError,
 )
-from rpmspecs.settings import BuildSettings
 from rpmspecs.target import Family, Repository, Target
 
 OFFERED_PRIORITY = 10
@@ -51,22 +49,13 @@ timeout=30
 """Of dnf.conf; `expire`: seconds after which metadata is asked for again, -1: never."""
 
 
-def repositories(target: Target, settings: BuildSettings) -> tuple[Repository, ...]:
-    """The target's repositories, from the mirrors that the settings name."""
-    return tuple(
-        replace(repository, baseurl=_mirrored(repository.baseurl, settings))
-        for repository in target.repositories
-    )
-
-
-def sections(target: Target, settings: BuildSettings, offered: Sequence[Path] = ()) -> str:
+def sections(target: Target, offered: Sequence[Path] = ()) -> str:
     """The repositories as sections of dnf.conf, the offered folders before all others.
 
     Raises BadInput for what cannot be written there safely.
     """
     check_target(target)
-    check_url("the proxy", settings.proxy)
-    parts = [_section(repository) for repository in repositories(target, settings)]
+    parts = [_section(repository) for repository in target.repositories]
     parts += [_offered(number, folder) for number, folder in enumerate(offered)]
     return "\n".join(parts)
 
@@ -157,14 +146,6 @@ _MISSING = (
     re.compile(r"Unable to find a match: (?P<what>[^\n]+)"),
     re.compile(r"nothing provides (?:requested )?(?P<what>[^\n]+?)(?: needed by [^\n]*)?$", re.M),
 )
-
-
-def _mirrored(url: str, settings: BuildSettings) -> str:
-    for begins in sorted(settings.mirrors, key=len, reverse=True):
-        if url.startswith(begins):
-            check_url(f"the mirror of {begins}", settings.mirrors[begins])
-            return settings.mirrors[begins] + url.removeprefix(begins)
-    return url
 
 
 def _section(repository: Repository) -> str:

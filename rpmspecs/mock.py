@@ -65,7 +65,7 @@ def mock_config(target: Target, settings: BuildSettings, offered: Sequence[Path]
     main = MAIN.format(expire=0)
     if not yum:
         main += f"module_platform_id={platform(target)}\n"
-    repositories = f"{main}\n{sections(target, settings, offered)}"
+    repositories = f"{main}\n{sections(target, offered)}"
     return (
         _templates()
         .get_template("mock.cfg.j2")
@@ -83,7 +83,7 @@ def mock_config(target: Target, settings: BuildSettings, offered: Sequence[Path]
 
 def root_name(target: Target, settings: BuildSettings) -> str:
     """mock's name of the build root, and so of its cache: another one for other repositories."""
-    of = f"{target.build_packages} {sections(target, settings)} {settings.bootstrap_image}"
+    of = f"{target.build_packages} {sections(target)} {settings.bootstrap_image}"
     digest = hashlib.sha256(of.encode()).hexdigest()
     return f"rackseed-{target.name}-{target.arch}-{digest[:8]}"
 

@@ -1,7 +1,6 @@
-"""What the person who builds decides, apart from the target: mirrors, proxy, isolation."""
+"""What the person who builds decides, apart from the target: proxy, isolation, bootstrap."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -18,8 +17,6 @@ class Isolation(Enum):
 class BuildSettings:
     """Settings of one builder, the same for all its targets."""
 
-    mirrors: Mapping[str, str] = field(default_factory=dict)
-    """What a repository's URL begins with, and what stands there instead; the longest wins."""
     proxy: str | None = None
     """`http://HOST:PORT`, for http and https."""
     bootstrap: bool = True

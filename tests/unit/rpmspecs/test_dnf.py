@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rpmspecs.dnf import complaint, platform, sections
+from rpmspecs.dnf import check_url, complaint, platform, sections
 from rpmspecs.errors import BadInput, DiskFull, MissingRequirement, RepositoryUnavailable
-from rpmspecs.settings import BuildSettings
 from rpmspecs.target import Family, Repository, ServicePackages, Target
 
 FEDORA = Target(
@@ -34,7 +33,7 @@ def with_baseurl(url):
 
 
 def test_a_repository_becomes_a_section():
-    assert sections(FEDORA, BuildSettings()).splitlines() == [
+    assert sections(FEDORA).splitlines() == [
         "[fedora]",
         "name=fedora",
         "baseurl=https://dl.example.org/linux/releases/$releasever/$basearch/os/",
@@ -45,19 +44,8 @@ def test_a_repository_becomes_a_section():
     ]
 
 
-def test_the_mirror_with_the_longest_beginning_wins():
-    settings = BuildSettings(
-        mirrors={
-            "https://dl.example.org/": "http://far.example.net/",
-            "https://dl.example.org/linux/": "http://near.example.net/fedora/",
-        }
-    )
-    text = sections(FEDORA, settings)
-    assert "baseurl=http://near.example.net/fedora/releases/$releasever/$basearch/os/" in text
-
-
 def test_offered_folders_come_before_the_repositories():
-    text = sections(FEDORA, BuildSettings(), [Path("/srv/made here/1")])
+    text = sections(FEDORA, [Path("/srv/made here/1")])
     assert "[offered-0]" in text
     assert "baseurl=file:///srv/made%20here/1" in text
     assert "priority=10" in text
@@ -81,11 +69,9 @@ def test_offered_folders_come_before_the_repositories():
 )
 def test_a_url_that_another_program_would_read_otherwise_is_refused(url):
     with pytest.raises(BadInput):
-        sections(with_baseurl(url), BuildSettings())
+        sections(with_baseurl(url))
     with pytest.raises(BadInput):
-        sections(FEDORA, BuildSettings(mirrors={"https://dl.example.org/": url}))
-    with pytest.raises(BadInput):
-        sections(FEDORA, BuildSettings(proxy=url))
+        check_url("the proxy", url)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +90,7 @@ def test_a_url_that_another_program_would_read_otherwise_is_refused(url):
 )
 def test_a_target_that_would_be_read_otherwise_is_refused(change):
     with pytest.raises(BadInput):
-        sections(replace(FEDORA, **change), BuildSettings())
+        sections(replace(FEDORA, **change))
 
 
 def test_the_platform_tells_family_and_major_release():

@@ -58,7 +58,6 @@ def test_the_configuration_of_a_target(golden):
 
 def test_the_configuration_with_all_settings(golden):
     settings = BuildSettings(
-        mirrors={"https://vault.centos.org/": "http://mirror.example.org/vault/"},
         proxy="http://proxy.example.org:3128",
         bootstrap_image="quay.example.org/centos/centos:7",
         isolation=Isolation.SIMPLE,
@@ -92,6 +91,11 @@ def test_quotes_of_a_macro_stay_a_text():
     assert options["macros"]["%odd"] == value
 
 
+def test_a_proxy_with_a_quote_is_refused():
+    with pytest.raises(BadInput, match="proxy"):
+        mock_config(STREAM, BuildSettings(proxy="http://p/'"))
+
+
 @pytest.mark.parametrize("image", ["x'\n", "a b", "--all", "{{ x }}"])
 def test_an_image_with_odd_characters_is_refused(image):
     with pytest.raises(BadInput):
@@ -104,8 +108,8 @@ def test_another_package_manager_is_refused():
 
 
 def test_other_repositories_have_another_root():
-    other = BuildSettings(mirrors={"https://mirror.stream.example.org/": "http://near/"})
-    assert root_name(STREAM, BuildSettings()) != root_name(STREAM, other)
+    near = replace(STREAM, repositories=(Repository(name="baseos", baseurl="http://near/"),))
+    assert root_name(STREAM, BuildSettings()) != root_name(near, BuildSettings())
     assert root_name(STREAM, BuildSettings()) == root_name(STREAM, BuildSettings(proxy=None))
 
 
