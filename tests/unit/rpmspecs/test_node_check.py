@@ -116,7 +116,7 @@ def test_facts_that_were_not_recorded_are_no_good_news(node_check, roles, comple
 
 
 def test_what_two_roles_expect_is_asked_once(node_check, roles, complete):
-    twice = {"a": {"packages": {"chrony": None}}, "b": {"packages": {"chrony": None}}}
+    twice = {"a": {"packages": {"chrony": ""}}, "b": {"packages": {"chrony": ""}}}
     findings, looked_at = node_check.judge(twice, {"packages": {"chrony": False}})
     assert (len(findings), looked_at) == (1, 1)
     assert findings[0]["role"] == "a"
@@ -149,7 +149,7 @@ def test_a_role_of_the_operator_replaces_its_namesake(node_check, tmp_path):
     (site / "racks.ini").write_text("[names]\nctl01\n")
     found = node_check.read_roles((vendor, site), [])
     assert list(found) == ["common", "full", "racks"]
-    assert found["full"] == {"packages": {"site": None}}
+    assert found["full"] == {"packages": {"site": ""}}
     assert list(node_check.read_roles((vendor, site), ["full"])) == ["full"]
 
 
