@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,6 +36,15 @@ class Builder(Enum):
     MOCK = "mock"
     CHROOT = "chroot"
     KOJI = "koji"
+
+
+@dataclass(frozen=True, slots=True)
+class KojiWishes:
+    """Where Koji is and how it shall build."""
+
+    profile: str = "koji"
+    target: str | None = None
+    scratch: bool = False
 
 
 def build(
@@ -79,6 +89,15 @@ def build(
         str | None,
         typer.Option(metavar="IMAGE", help="mock: take the bootstrap from a container image."),
     ] = None,
+    koji_profile: Annotated[
+        str, typer.Option(metavar="NAME", help="koji: the hub, as /etc/koji.conf.d names it.")
+    ] = "koji",
+    koji_target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="koji: its target; by default ours.")
+    ] = None,
+    koji_scratch: Annotated[
+        bool, typer.Option("--koji-scratch", help="koji: keep nothing there.")
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show the order and mock's configuration; build nothing."),
@@ -119,7 +138,7 @@ def build(
         show_plan(steps, reused, targets, name, settings, as_json=as_json)
         return report.ExitStatus.DONE
     way = Way(
-        backend=make_backend(name, settings),
+        backend=make_backend(name, settings, KojiWishes(koji_profile, koji_target, koji_scratch)),
         programs=programs,
         results=results,
         cache=default_cache(),
@@ -163,15 +182,25 @@ def chosen_backend(wanted: Builder) -> Builder:
     return Builder.CHROOT
 
 
-def make_backend(name: Builder, settings: BuildSettings) -> "Backend":
-    """The backend itself."""
-    from rpmspecs.chroot import ChrootBackend
-    from rpmspecs.mock import MockBackend
+def make_backend(
+    name: Builder, settings: BuildSettings, koji: KojiWishes = KojiWishes()
+) -> "Backend":
+    """The backend itself. Raises ToolMissing and BadInput where Koji cannot be used."""
     from rpmspecs.sources import default_cache
 
     cache = default_cache().with_name("build")
+    if name is Builder.KOJI:
+        from rpmspecs.koji import KojiBackend, KojiSettings, connection
+
+        connect, topurl = connection(koji.profile)
+        local = make_backend(chosen_backend(Builder.AUTO), settings)
+        return KojiBackend(connect, topurl, local, KojiSettings(koji.target, koji.scratch))
     if name is Builder.MOCK:
+        from rpmspecs.mock import MockBackend
+
         return MockBackend(our_programs(), settings, cache)
+    from rpmspecs.chroot import ChrootBackend
+
     return ChrootBackend(our_programs(), settings, cache)
 
 
