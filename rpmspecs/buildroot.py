@@ -4,16 +4,15 @@ import fcntl
 import hashlib
 import logging
 import os
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rpmspecs.builds import Build
 from rpmspecs.dnf import MAIN, check_url, complaint, platform, sections
 from rpmspecs.errors import DiskFull, RpmError
+from rpmspecs.folders import Folders, full, is_full, locked
 from rpmspecs.namespaces import BUILDER, HOME, Identity, entered, sandboxed
 from rpmspecs.running import Start
 from rpmspecs.settings import BuildSettings
@@ -30,11 +29,8 @@ FIRST_DATABASE = "/usr/lib/sysimage/rpm"
 INSTALLED = r"%{nevra} %{buildtime} %{size} installed\n"
 """One line of installed_pkgs.log, as mock's package_state plugin writes it."""
 
-UNUSED_DAYS = 14
-"""A kept root or layer that no build used for so long is removed."""
-
-REMOVALS = 20
-"""How often the removal of a folder is tried."""
+SUBFOLDERS_KEPT = ("roots", "layers")
+"""Of the cache: what is kept between builds."""
 
 HOST_MACROS = """\
 %_dbpath {database}
@@ -76,8 +72,11 @@ class BuildRoot:
     """Names of the overlay's lower layers, the uppermost first; none: the root is a copy."""
     dnf: tuple[str, ...]
     """dnf with all its options."""
-    is_base: bool = True
-    """Nothing was installed beyond the base."""
+    offered: tuple[Path, ...]
+    listed: Path | None
+    """installed_pkgs.log of what the root holds, where that is known already."""
+    held: ExitStack
+    """Locks on the layers."""
 
 
 class BuildRoots:
@@ -86,32 +85,28 @@ class BuildRoots:
     def __init__(
         self, start: Start, settings: BuildSettings, cache: Path, who: Identity, dnf: str
     ) -> None:
-        self._start = start
         self._settings = settings
         self._cache = cache.absolute()
         self._who = who
         self._dnf = dnf
+        self._folders = Folders(start, self._cache, who)
         self._states: dict[str, str] = {}
         self._overlay: bool | None = None
 
     def sweep(self) -> None:
         """Remove what killed builds left, and what was not used for long."""
-        with self._making_folders():
-            for folder in self._cache.glob("builds/*"):
-                self._remove_unused(folder, days=0)
-            for folder in (*self._cache.glob("roots/*/"), *self._cache.glob("layers/*/")):
-                self._remove_unused(folder, days=UNUSED_DAYS)
+        self._folders.sweep(SUBFOLDERS_KEPT)
 
     @contextmanager
     def base(self, target: Target, build: Build, root_log: Path) -> Iterator[Base]:
         """The target's kept root, made when its repositories changed; nobody removes it now."""
         wanted = _digest(target.name, target.release, target.arch, *target.build_packages)
         wanted = _digest(SHAPE, self._who.value, wanted, sections(target))
-        with _locked(self._cache / "roots" / f"{target.name}.lock"):
+        with locked(self._cache / "roots" / f"{target.name}.lock"):
             state = self._state(target, wanted, build, root_log)
             folder = self._cache / "roots" / f"{target.name}-{_digest(wanted, state)[:16]}"
             if not (folder / "installed").is_file():
-                with self._folder(build) as made:
+                with self._folders.make(build.name) as made:
                     self._install_base(made, target, build, root_log)
                     folder.parent.mkdir(parents=True, exist_ok=True)
                     (made / "kept").rename(folder)
@@ -127,30 +122,67 @@ class BuildRoots:
         self, base: Base, target: Target, offered: Sequence[Path], build: Build
     ) -> Iterator[BuildRoot]:
         """A root for one build above its base; nothing of it is left afterwards."""
-        with self._folder(build) as folder:
+        with self._folders.make(build.name) as folder:
             self._write_configuration(folder, target, offered, base.database)
             (folder / "base").symlink_to(base.root)
             layers = ["base"] if self._overlays(folder, build) else []
             if not layers:
                 self._copy(base, folder, build)
-            yield BuildRoot(folder, base, layers, self._dnf_command(target, folder))
+            with ExitStack() as held:
+                dnf = self._dnf_command(target, folder)
+                yield BuildRoot(
+                    folder, base, layers, dnf, tuple(offered), base.folder / "installed", held
+                )
 
     def install(
-        self, root: BuildRoot, package: str, target: Target, build: Build, root_log: Path
+        self,
+        root: BuildRoot,
+        package: str,
+        missing: Sequence[str],
+        target: Target,
+        build: Build,
+        root_log: Path,
     ) -> None:
-        """Install what a source package in the build folder requires to be built.
+        """Install what `package`, a source package in the build folder, requires to be built.
+
+        What that adds is kept as a layer, and taken again for whoever misses the same.
 
         Raises MissingRequirement, RepositoryUnavailable, DiskFull.
         """
         command = [*root.dnf, "builddep", package]
-        root.is_base = False
-        self._install(root.folder, root.layers, command, target, build, root_log)
+        if not root.layers:
+            root.listed = None
+            self._install(root.folder, (), command, target, build, root_log)
+            return
+        offered = [_state_of(folder) for folder in root.offered]
+        below = [(root.folder / name).resolve().parent.name for name in root.layers]
+        layer = self._cache / "layers" / _digest(*below, *missing, *offered)[:32]
+        if not (layer / "installed").is_file():
+            made = root.folder / "layer"
+            self._install(root.folder, root.layers, command, target, build, root_log)
+            self._list(root.folder, root.layers, build, made / "installed")
+            (made / "lock").touch()
+            layer.parent.mkdir(exist_ok=True)
+            with suppress(OSError):
+                made.rename(layer)
+            if made.exists():  # another build made the same meanwhile
+                made.rename(root.folder / f"spare{len(root.layers)}")
+            for name in ("upper", "work"):
+                (made / name).mkdir(parents=True)
+        held = root.held.enter_context((layer / "lock").open("a"))
+        fcntl.flock(held, fcntl.LOCK_SH)
+        os.utime(layer)
+        name = f"layer{len(root.layers)}"
+        (root.folder / name).symlink_to(layer / "upper")
+        root.layers.insert(0, name)
+        root.listed = layer / "installed"
+        _note(root_log, f"build requirements: layer {layer.name}")
 
     def installed(self, root: BuildRoot, build: Build, result: Path) -> None:
         """Write installed_pkgs.log: what the root holds now. Raises RpmError when that is none."""
         into = result / "installed_pkgs.log"
-        if root.is_base:
-            into.write_bytes((root.base.folder / "installed").read_bytes())
+        if root.listed is not None:
+            into.write_bytes(root.listed.read_bytes())
         else:
             self._list(root.folder, root.layers, build, into)
 
@@ -213,7 +245,7 @@ class BuildRoots:
     def _state(self, target: Target, wanted: str, build: Build, root_log: Path) -> str:
         """Digest of the repositories' metadata, which is fetched once for each of our lives."""
         if wanted not in self._states:
-            with self._folder(build) as folder:
+            with self._folders.make(build.name) as folder:
                 (folder / "root").mkdir(exist_ok=True)
                 self._write_configuration(folder, target, (), FIRST_DATABASE)
                 command = [*self._dnf_command(target, folder), "makecache", "--refresh"]
@@ -304,54 +336,6 @@ class BuildRoots:
     def _write_macros(self, folder: Path, database: str) -> None:
         (folder / ".rpmmacros").write_text(HOST_MACROS.format(database=database), encoding="utf-8")
 
-    # folders
-
-    @contextmanager
-    def _folder(self, build: Build) -> Iterator[Path]:
-        """A folder of our own below `builds`, removed at the end whatever happens."""
-        parent = self._cache / "builds"
-        parent.mkdir(parents=True, exist_ok=True)
-        with self._making_folders():
-            folder = Path(tempfile.mkdtemp(prefix=f"{build.name}-", dir=parent))
-            held = (folder / "lock").open("a")
-            fcntl.flock(held, fcntl.LOCK_EX)
-        with held:
-            try:
-                for name in ("root", "layer/upper", "layer/work", "home", "tmp", "vartmp"):
-                    (folder / name).mkdir(parents=True)
-                yield folder
-            except OSError as error:
-                if is_full(folder):
-                    raise full(build.name, self._cache) from error
-                raise
-            finally:
-                self._remove(folder)
-
-    @contextmanager
-    def _making_folders(self) -> Iterator[None]:
-        """Nobody sweeps a folder between its making and its lock."""
-        with _locked(self._cache / "builds.lock"):
-            yield
-
-    def _remove(self, folder: Path) -> None:
-        """As root of the build root: its folders may be closed to us."""
-        command = ["/bin/rm", "-rf", "--", str(folder)]
-        for _ in range(REMOVALS):  # what was killed may write until it is dead
-            child = self._start(entered(self._who, folder.parent, command))
-            with suppress(TimeoutError):
-                child.wait(600)
-            child.stop()
-            if not folder.exists():
-                return
-            time.sleep(0.1)
-        log.warning("cannot remove folder=%s", folder)
-
-    def _remove_unused(self, folder: Path, days: int) -> None:
-        with suppress(FileNotFoundError, BlockingIOError), (folder / "lock").open("a") as held:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - folder.stat().st_mtime >= days * 86400:
-                self._remove(folder)
-
     def _overlays(self, folder: Path, build: Build) -> bool:
         """Whether the kernel lets us put an overlay into the cache; asked once."""
         if self._overlay is None:
@@ -370,27 +354,14 @@ class BuildRoots:
             raise RpmError(f"{build.name}: {base.root} cannot be copied: {said.strip()}")
 
 
-def is_full(folder: Path) -> bool:
-    """Whether the file system of a folder has no room left, for us at least."""
-    room = os.statvfs(folder)
-    return room.f_bavail * room.f_frsize < 1 << 20 or (room.f_files > 0 and room.f_favail == 0)
-
-
-def full(name: str, folder: Path) -> DiskFull:
-    """The error for a build that found no room."""
-    return DiskFull(f"{name} was not built: no space left in {folder}")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-
-
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _state_of(folder: Path) -> str:
+    """Which packages a folder offers; its metadata has the time at which it was made."""
+    files = [(path.name, path.stat()) for path in sorted(folder.rglob("*.rpm"))]
+    return repr([(name, status.st_size, status.st_mtime_ns) for name, status in files])
 
 
 def _size(path: Path) -> int:

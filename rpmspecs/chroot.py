@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rpmspecs.buildlog import failing_lines
-from rpmspecs.buildroot import BuildRoot, BuildRoots, full, is_full
+from rpmspecs.buildroot import BuildRoot, BuildRoots
 from rpmspecs.builds import Build, Builds
 from rpmspecs.dnf import check_target
 from rpmspecs.errors import BadInput, BuildFailed, MissingRequirement, ToolMissing
+from rpmspecs.folders import full, is_full
 from rpmspecs.macros import macros
 from rpmspecs.namespaces import HOME, Identity, identity
 from rpmspecs.running import Programs
@@ -133,7 +134,7 @@ class ChrootBackend:
                     f"{build.name} needs {', '.join(missing)}, which no repository of the target "
                     "provides"
                 )
-            roots.install(root, _requiring(root), target, build, result / "root.log")
+            roots.install(root, _requiring(root), missing, target, build, result / "root.log")
             before = missing
         raise MissingRequirement(
             f"{build.name} asked {ROUNDS} times for other requirements, last: {', '.join(before)}"

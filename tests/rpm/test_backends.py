@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -269,6 +270,32 @@ def test_requirements_that_a_build_generates_are_installed(
     assert "\nhostname-" in (rpm.parent / "installed_pkgs.log").read_text()
 
 
+def test_requirements_once_installed_are_taken_again(
+    chroot: ChrootBackend, target: Target, tmp_path: Path
+):
+    spec = write_spec(tmp_path, tags="BuildRequires: hostname", build="hostname --version")
+    (first,) = build(chroot, spec, target, tmp_path / "1")
+    (second,) = build(chroot, spec, target, tmp_path / "2")
+    assert "Complete!" not in (second.parent / "root.log").read_text()
+    logs = [(rpm.parent / "installed_pkgs.log").read_text() for rpm in (first, second)]
+    assert logs[0] == logs[1]
+    assert "\nhostname-" in logs[0]
+
+
+def test_builds_at_once_do_not_disturb_one_another(
+    backend: Backend, target: Target, cache: Path, tmp_path: Path
+):
+    def one(number: int) -> bytes:
+        folder = tmp_path / str(number)
+        spec = write_spec(folder, tags="BuildRequires: iproute", build="ip -V")
+        (rpm,) = build(backend, spec, target, folder)
+        return rpm.read_bytes()
+
+    with ThreadPoolExecutor(3) as threads:
+        assert len(set(threads.map(one, range(3)))) == 1
+    assert left_behind(cache, "no mark") == []
+
+
 def test_the_sandbox_has_no_network_and_cannot_write_its_root(
     chroot: ChrootBackend, target: Target, tmp_path: Path
 ):
@@ -490,7 +517,9 @@ def _build_as(number: int, home: Path, target: Target) -> None:
         os.setresuid(number, number, number)
         os.environ["HOME"] = str(home)
         os.chdir(home)
-        build(chroot_backend(home / "cache"), write_spec(home), target, home)
+        spec = write_spec(home, tags="BuildRequires: hostname", build="hostname --version")
+        build(chroot_backend(home / "cache"), spec, target, home)
+        build(chroot_backend(home / "cache"), spec, target, home / "again")
         status = 0
     finally:
         if status:
