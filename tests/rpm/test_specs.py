@@ -5,7 +5,6 @@ same names: these tests are about our packages, not about those.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,13 +17,15 @@ import pytest
 from provision.run import run, start
 from rpmspecs.chroot import ChrootBackend
 from rpmspecs.errors import BuildFailed
-from rpmspecs.repo import write_release
+from rpmspecs.repo import Change, publish, write_release
 from rpmspecs.running import Programs
 from rpmspecs.settings import BuildSettings
+from rpmspecs.signing import Signer, make_key, open_key
 from rpmspecs.spec import FOLDER, RELEASE, find_spec
 from rpmspecs.target import Target, load_target
 from tests.fixture_distribution.names import words
 from tests.fixture_distribution.root import Root
+from tests.repository import serving
 from tests.tools import require_tool
 
 MakeRoot = Callable[..., Root]
@@ -344,21 +345,17 @@ def test_node_check_tells_the_kernel_arguments_of_a_gpu_node(everything: Root) -
 
 
 @pytest.fixture(scope="session")
-def public_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
     require_tool("gpg", "gnupg")
-    home = tmp_path_factory.mktemp("gnupg")
-    home.chmod(0o700)
-    env = {**os.environ, "GNUPGHOME": str(home)}
-    options = ["gpg", "--batch", "--quiet", "--passphrase", ""]
-    owner = "fixture <fixture@example.org>"
-    subprocess.run(
-        [*options, "--quick-gen-key", owner, "rsa2048", "sign", "1d"], check=True, env=env
-    )
-    shown = subprocess.run(
-        ["gpg", "--armor", "--export"], check=True, env=env, capture_output=True, text=True
-    )
-    yield shown.stdout
-    subprocess.run(["gpgconf", "--kill", "all"], check=False, env=env)
+    home = tmp_path_factory.mktemp("keys") / "gnupg"
+    key = make_key("Fixture <fixture@example.org>", home, PROGRAMS)
+    with open_key(key.fingerprint, [key.home], PROGRAMS) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def public_key(signer: Signer) -> str:
+    return signer.public_key()
 
 
 def release_sources(folder: Path, url: str, key: str) -> Path:
@@ -385,6 +382,47 @@ def test_to_use_the_repository_its_package_is_enough(
     )
     assert "$rackseed_server/rpm/" in text
     assert (root.path / "etc/pki/rpm-gpg/RPM-GPG-KEY-rackseed").read_text() == public_key
+
+
+def test_a_host_with_the_release_package_installs_from_the_repository_and_checks_it(
+    builder: Builder,
+    built: Path,
+    stand_ins: Path,
+    tmp_path: Path,
+    signer: Signer,
+    fixture_root: MakeRoot,
+) -> None:
+    served = tmp_path / "served"
+    with serving(served) as server:
+        url = f"{server}/rpm/fixture-1"
+        change = Change(tuple(built.glob("*.rpm")), url=url)
+        publish(change, served / "rpm/fixture-1", signer, PROGRAMS)
+        spec = release_sources(tmp_path / "release", url, signer.public_key())
+        release = builder(spec, "served")
+        root = fixture_root(standins=stand_ins, release=release)
+        root.install(RELEASE)
+
+        done = root.dnf(*by_its_own_files(root), "install", "openstack-node-common")
+        assert done.returncode == 0, done.stderr
+        assert "openstack-node-common" in installed(root)
+
+        variable = root.path / "etc/dnf/vars/rackseed_server"
+        variable.write_text("http://127.0.0.1:1\n")
+        gone = root.dnf(*by_its_own_files(root), "--refresh", "install", "openstack-node-gpu")
+        assert gone.returncode != 0
+        assert "http://127.0.0.1:1/rpm/fixture-1/current/mirrorlist" in gone.stderr
+
+
+def by_its_own_files(root: Root) -> list[str]:
+    """dnf's options to take a root's own repository file and variables.
+
+    dnf runs on this machine, so that the key's path, which is one of the root, is told again.
+    """
+    return [
+        f"--setopt=reposdir={root.path}/etc/yum.repos.d",
+        f"--setopt=varsdir={root.path}/etc/dnf/vars",
+        f"--setopt=rackseed.gpgkey=file://{root.path}/etc/pki/rpm-gpg/RPM-GPG-KEY-rackseed",
+    ]
 
 
 @pytest.mark.parametrize(
