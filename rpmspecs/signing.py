@@ -271,7 +271,7 @@ def parse_keys(listing: str, home: Path) -> list[Key]:
                     fingerprint = owner = signs_with = ""
                 able = "s" in fields[_CAPABILITIES] and fields[_WHERE] != "#"
                 fit = able and fields[_VALIDITY] not in _UNFIT
-            case "fpr":
+            case "fpr":  # codespell:ignore fpr
                 if primary:
                     fingerprint = fields[_FINGERPRINT]
                 if fit and not signs_with:
