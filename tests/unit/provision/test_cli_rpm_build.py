@@ -19,7 +19,6 @@ from rpmspecs.steps import plan
 from tests.tools import require_tool
 from tests.unit.rpmspecs.builders import PROGRAMS, TARGET, write_spec
 
-
 find = shutil.which
 
 
