@@ -1,6 +1,7 @@
 """A boot storm: 500 machines at once, against rackseed and against dnsmasq with nginx.
 
 usage: python benchmarks/storm.py [--scenes NAME,...] [--clients N] [--rounds N] [--spread SECONDS]
+                                  [--congestion NAME]
 
 Two scenes, by what is booted: `ramdisk`, the size of our own (8 and 16 MiB), where the cost of each
 request counts; and `installer`, the size of a Fedora installer (16 and 200 MiB), where bytes count.
@@ -9,7 +10,8 @@ Both sides serve the same boot program, kernel and initrd to the same clients (s
 built with cc), in turn, in one run; the first of a round is the other side each time. rackseed runs
 with its defaults, and each of its scripts is a boot session of an armed machine, written to the
 store; dnsmasq serves DHCP and TFTP, nginx (a worker per core, sendfile) a script that is one file
-for all. Both keep a record of each request.
+for all. Both keep a record of each request. nginx uses the machine's TCP congestion control, ours
+always cubic: where the machine has another, `--congestion cubic` gives it to nginx too.
 
 Printed: seconds from a client's power-on to the end of each phase, median of the rounds' p50 and
 p99; clients that got everything; packets sent again; processor seconds that the servers and the
@@ -171,10 +173,13 @@ def cpu_seconds(pids: Sequence[int]) -> dict[int, float]:
 
 
 def one_storm(
-    lab: Lab, side: str, scene: str, program: Path, clients: int, spread: float
+    lab: Lab, side: str, scene: str, program: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Fresh namespaces, a fresh server, one storm; the client's own JSON."""
+    clients, spread = options.clients, options.spread
     server, rack = lab.namespace("server"), lab.namespace("rack")
+    if options.congestion:
+        server.sysctl("net.ipv4.tcp_congestion_control", options.congestion)
     lab.cable(server, "serve0", rack, "rack0")
     server.address("serve0", f"{SERVER}/16")
     rack.address("rack0", f"{RELAY}/16")
@@ -207,6 +212,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--spread", type=float, default=2.0, help="seconds from first to last")
+    parser.add_argument("--congestion", help="TCP congestion control; default: the machine's")
     parser.add_argument("--scenes", default=",".join(SCENES), help=", ".join(SCENES))
     options = parser.parse_args()
     for scene in options.scenes.split(","):
@@ -225,7 +231,7 @@ def measure(scene: str, program: Path, options: argparse.Namespace) -> None:
     for number in range(options.rounds):
         for side in list(runs)[:: -1 if number % 2 else 1]:
             with Lab() as lab:
-                result = one_storm(lab, side, scene, program, options.clients, options.spread)
+                result = one_storm(lab, side, scene, program, options)
             runs[side].append(result)
             each = " ".join(f"{seconds:.1f}" for seconds in result["servers"])
             console.print(

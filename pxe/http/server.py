@@ -1,6 +1,7 @@
 """Listens for HTTP, and bounds what a peer can make the process hold."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -27,6 +28,9 @@ CONNECTION_LIMIT: Final = 4096
 LINE_LIMIT: Final = 4096
 """Bytes of the request line, and of each header."""
 HEADERS_LIMIT: Final = 64
+CONGESTION_CONTROL: Final = b"cubic"
+"""Linux's default, also where the machine has another for the wide world: BBR sends in small paced
+bursts, and a rack that boots at once then spends a third more on receiving (tcp(7))."""
 BACKLOG: Final = 1024
 HANDSHAKE_LIMIT: Final = 10.0
 """Seconds for a TLS handshake."""
@@ -84,6 +88,8 @@ async def start_http(
     """
     sock = sock or _listening_socket(settings, reuse_port=reuse_port)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_LIMIT)
+    with contextlib.suppress(OSError):  # the kernel was built without it
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION_CONTROL)
     server = web.Server(
         app,
         request_factory=_request,
