@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from rpmspecs.builds import Build
 from rpmspecs.dnf import MAIN, check_url, complaint, platform, sections
-from rpmspecs.errors import DiskFull, RpmError
+from rpmspecs.errors import BadInput, DiskFull, RpmError, ToolMissing
 from rpmspecs.folders import Folders, full, is_full, locked
 from rpmspecs.namespaces import BUILDER, HOME, Identity, entered, sandboxed
 from rpmspecs.running import Start
@@ -31,6 +32,14 @@ INSTALLED = r"%{nevra} %{buildtime} %{size} installed\n"
 
 SUBFOLDERS_KEPT = ("roots", "layers")
 """Of the cache: what is kept between builds."""
+
+NO_NAMESPACE = re.compile(
+    r"^(unshare|bwrap): .*$|^mount: .*(not permitted|denied).*$", re.MULTILINE
+)
+NAMESPACE_HINT = (
+    "an ordinary user needs namespaces: sysctl kernel.unprivileged_userns_clone=1 (Debian), "
+    "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), user.max_user_namespaces"
+)
 
 HOST_MACROS = """\
 %_dbpath {database}
@@ -284,6 +293,12 @@ class BuildRoots:
     def _why(self, said: str, build: Build, folder: Path, root_log: Path, status: int) -> RpmError:
         if is_full(folder):
             return full(build.name, self._cache)
+        if "No such command: builddep" in said:
+            return ToolMissing("dnf has no builddep; it is in the package dnf-plugins-core")
+        if refused := NO_NAMESPACE.search(said):
+            error: RpmError = BadInput(f"this machine lets {build.name} not be built: {refused[0]}")
+            error.add_note(NAMESPACE_HINT)
+            return error
         known = complaint(said, build.name)
         if isinstance(known, DiskFull):
             return full(build.name, self._cache)

@@ -29,8 +29,6 @@ TOOLS = {
 }
 """Programs of the host, and the package that has each on Debian and Fedora."""
 
-BUILDDEP = "dnf-plugins-core"
-
 ROUNDS = 10
 """How often a build may ask for more requirements (%generate_buildrequires)."""
 

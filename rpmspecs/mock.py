@@ -212,6 +212,10 @@ def check_caller() -> None:
             f"{user} is not in the group {GROUP}: run `usermod -a -G {GROUP} {user}` as root "
             "and log in again"
         )
+    if shutil.which("script") is None:
+        raise ToolMissing(
+            "script is not installed; it is in the package util-linux, or util-linux-script"
+        )
 
 
 def hangup(command: Sequence[str]) -> list[str]:
@@ -219,7 +223,7 @@ def hangup(command: Sequence[str]) -> list[str]:
 
     mock becomes root, whom an ordinary user may not signal; the kernel may (SIGHUP).
     """
-    if os.geteuid() == 0 or shutil.which("script") is None:
+    if os.geteuid() == 0:
         return list(command)
     return [
         "script",

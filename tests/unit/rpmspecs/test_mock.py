@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from rpmspecs.errors import BadInput
-from rpmspecs.mock import hangup, mock_command, mock_config, root_name
+from rpmspecs.errors import BadInput, ToolMissing
+from rpmspecs.mock import check_caller, hangup, mock_command, mock_config, root_name
 from rpmspecs.settings import BuildSettings, Isolation
 from rpmspecs.target import Family, Repository, ServicePackages, Target
 
@@ -132,5 +133,26 @@ def test_root_signals_mock_itself(monkeypatch):
 
 def test_an_ordinary_user_hangs_up_its_terminal(monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     assert hangup(["mock", "a b"])[-2:] == ["mock 'a b'", "/dev/null"]
+
+
+@pytest.mark.parametrize(
+    ("uid", "groups", "tools", "error", "words"),
+    [
+        (1000, [7], {"script"}, ToolMissing, "mock is not installed"),
+        (0, [0], {"mock", "script"}, BadInput, "does not build for root"),
+        (1000, [8], {"mock", "script"}, BadInput, "usermod -a -G mock ada"),
+        (1000, [7], {"mock"}, ToolMissing, "script is not installed"),
+    ],
+)
+def test_who_cannot_use_mock_is_told_how_to_mend_it(monkeypatch, uid, groups, tools, error, words):
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    monkeypatch.setattr("os.getegid", lambda: 99)
+    monkeypatch.setattr("os.getgroups", lambda: groups)
+    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+    monkeypatch.setattr("grp.getgrnam", lambda name: SimpleNamespace(gr_gid=7))
+    monkeypatch.setattr("shutil.which", lambda name: name if name in tools else None)
+    with pytest.raises(error, match=words) as refused:
+        check_caller()
+    assert "\n" not in str(refused.value)
