@@ -289,7 +289,8 @@ def moved(error: Exception, folder: Path, kept: Path) -> Exception:
     elif isinstance(error, RpmError):
         told = type(error)(str(error).replace(str(folder), str(kept)))
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        told = DiskFull(f"no space left in {kept.parent}")
+        name = kept.name.removesuffix(".failed")
+        told = DiskFull(f"{name} was not built: no space left in {kept.parent}")
     else:
         return error
     for note in getattr(error, "__notes__", ()):

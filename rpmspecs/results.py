@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rpmspecs.capture import capture
-from rpmspecs.errors import BadInput, RpmError
+from rpmspecs.errors import BadInput, DiskFull, RpmError
 from rpmspecs.running import Programs
 from rpmspecs.steps import Step, file_digest
 
@@ -87,6 +87,8 @@ def make_repository(folder: Path, programs: Programs) -> None:
     """Give a folder the metadata that dnf reads; source packages are left out."""
     argv = ["createrepo_c", "--quiet", "--no-database", "--excludes=*.src.rpm", str(folder)]
     said = capture(programs.start, argv)
+    if said.status and "No space left on device" in said.err:
+        raise DiskFull(f"no space left in {folder} for its metadata")
     if said.status:
         raise RpmError(f"createrepo_c failed in {folder}: {said.err.strip()}")
 

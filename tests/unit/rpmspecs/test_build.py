@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import threading
@@ -288,3 +289,12 @@ def test_two_specs_of_one_name_are_refused(tmp_path):
     paths = [write_spec(tmp_path, "a"), write_spec(tmp_path / "more", "a")]
     with pytest.raises(BadInput, match=r"are both named a$"):
         plan(paths, [TARGET], "fake", PROGRAMS)
+
+
+def test_a_full_disk_is_one_sentence_with_its_folder(run, tmp_path):
+    error = OSError(errno.ENOSPC, "No space left on device", "somewhere")
+    ended = run([write_spec(tmp_path, "a")], FakeBackend({"a": error}))
+    assert isinstance(ended["a"].error, DiskFull)
+    assert str(ended["a"].error) == (
+        f"a-1-1.fx1 was not built: no space left in {run.results}/fixture-1"
+    )
