@@ -51,14 +51,9 @@ def main() -> None:
     parser.add_argument("--buildroot", type=Path, required=True)
     parser.add_argument("--home", type=Path, required=True, help="the environment's final path")
     parser.add_argument("--licenses", type=Path, required=True, help="final path of its licences")
-    parser.add_argument("--without", nargs="*", default=[], help="projects to leave out")
     options = parser.parse_args()
     listed = (options.sources / "sources").read_text(encoding="utf-8")
-    chosen = [
-        source
-        for source in read(listed)
-        if fits(source, sys.version_info[:2]) and source.project not in options.without
-    ]
+    chosen = choose(read(listed), sys.version_info[:2])
     for source in chosen:
         verify(source, options.sources / source.filename)
     carried = [options.sources / source.filename for source in chosen if source.is_wheel]
@@ -84,8 +79,15 @@ def read(listed: str) -> Iterator[Source]:
             yield Source(digest, filename, origin.removeprefix("pypi:").partition("==")[0])
 
 
+def choose(listed: Iterable[Source], version: tuple[int, int]) -> list[Source]:
+    """The files for this interpreter: of each project a wheel, or else its sources."""
+    suited = [source for source in listed if fits(source, version)]
+    compiled = {source.project for source in suited if source.is_wheel}
+    return [source for source in suited if source.is_wheel or source.project not in compiled]
+
+
 def fits(source: Source, version: tuple[int, int]) -> bool:
-    """Whether a file is for this interpreter; the list has one such file for each project."""
+    """Whether a file is for this interpreter."""
     if not source.is_wheel:
         return True
     interpreters, abi, _ = source.filename.removesuffix(".whl").split("-")[-3:]

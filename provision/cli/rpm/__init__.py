@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import typer
 
 from provision.cli.main import keep_examples
-from provision.cli.rpm import build, check, publish, rebuild
+from provision.cli.rpm import build, check, lock, publish, rebuild
 
 HELP = """Build packages from specs, sign them and publish them as a repository.
 
@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
     "check": check.check,
     "build": build.build,
     "rebuild": rebuild.rebuild,
+    "lock": lock.lock,
     "publish": publish.publish,
     "states": publish.list_states,
     "rollback": publish.rollback,

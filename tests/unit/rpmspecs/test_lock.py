@@ -1,0 +1,125 @@
+import re
+
+import pytest
+
+from rpmspecs.errors import BadInput, SourceUnavailable
+from rpmspecs.lock import PYTHONS, REQUIREMENTS, choose, lock, render, suitability
+from rpmspecs.pypi import SCHEME
+from rpmspecs.sources import read_list
+from rpmspecs.spec import FOLDER, SERVICE_MARK
+
+SERVICES = sorted(path.parent for path in FOLDER.glob(f"*/{SERVICE_MARK}"))
+
+
+def package(*names):
+    files = [
+        {"url": f"https://files.example.org/a/{name}", "hashes": {"sha256": "a" * 64}}
+        for name in names
+    ]
+    found = {"name": "lxml", "version": "5.3.1", "wheels": []}
+    for file in files:
+        if file["url"].endswith(".whl"):
+            found["wheels"].append(file)
+        else:
+            found["sdist"] = file
+    return found
+
+
+@pytest.mark.parametrize(
+    ("files", "chosen"),
+    [
+        (
+            [
+                "lxml-5.3.1-cp311-cp311-manylinux_2_28_x86_64.whl",
+                "lxml-5.3.1-cp312-cp312-manylinux_2_28_x86_64.whl",
+                "lxml-5.3.1.tar.gz",
+            ],
+            "lxml-5.3.1-cp312-cp312-manylinux_2_28_x86_64.whl",
+        ),
+        (
+            [
+                "lxml-5.3.1-cp312-cp312-manylinux_2_28_x86_64.whl",
+                "lxml-5.3.1-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+            ],
+            "lxml-5.3.1-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+        ),
+        (
+            ["lxml-5.3.1-cp312-cp312-manylinux_2_39_x86_64.whl", "lxml-5.3.1-py3-none-any.whl"],
+            "lxml-5.3.1-py3-none-any.whl",
+        ),
+        (
+            ["lxml-5.3.1-cp36-abi3-manylinux2014_x86_64.whl", "lxml-5.3.1-py3-none-any.whl"],
+            "lxml-5.3.1-cp36-abi3-manylinux2014_x86_64.whl",
+        ),
+        (
+            [
+                "lxml-5.3.1-cp312-cp312-macosx_10_9_x86_64.whl",
+                "lxml-5.3.1-cp312-cp312-manylinux_2_17_aarch64.whl",
+                "lxml-5.3.1-cp312-cp312-musllinux_1_2_x86_64.whl",
+                "lxml-5.3.1.tar.gz",
+            ],
+            "lxml-5.3.1.tar.gz",
+        ),
+    ],
+)
+def test_the_file_that_suits_best_is_carried(files, chosen):
+    for order in (files, files[::-1]):
+        assert choose(package(*order), "3.12").filename == chosen
+
+
+def test_a_project_without_a_file_that_suits_is_named():
+    with pytest.raises(
+        SourceUnavailable, match=r"lxml 5\.3\.1 has no file that suits Python 3\.12"
+    ):
+        choose(package("lxml-5.3.1-cp39-cp39-win_amd64.whl"), "3.12")
+
+
+def test_a_stable_abi_newer_than_the_interpreter_does_not_suit():
+    assert suitability("a-1-cp313-abi3-manylinux2014_x86_64.whl", "3.12") is None
+    assert suitability("a-1-cp38-abi3-manylinux2014_x86_64.whl", "3.12") == (1, 17)
+
+
+def test_a_spec_without_requirements_is_told_so(tmp_path):
+    with pytest.raises(BadInput, match=REQUIREMENTS):
+        lock(tmp_path, tmp_path / "constraints.txt", None)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    one = choose(package("lxml-5.3.1-cp312-cp312-manylinux_2_28_x86_64.whl"), "3.12")
+    (tmp_path / "sources").write_text(render([one], "stable/2025.1"))
+    (source,) = read_list(tmp_path / "sources")
+    assert (source.digest, source.name, source.url) == (
+        one.digest,
+        one.filename,
+        "pypi:lxml==5.3.1",
+    )
+
+
+def test_there_are_service_packages():
+    assert len(SERVICES) >= 5
+
+
+@pytest.mark.parametrize("folder", SERVICES, ids=lambda folder: folder.name)
+def test_a_service_carries_one_file_of_each_project_for_each_python(folder):
+    sources = [s for s in read_list(folder / "sources") if s.url.startswith(SCHEME)]
+    versions = {}
+    for source in sources:
+        name, _, version = source.url.removeprefix(SCHEME).partition("==")
+        assert versions.setdefault(name, version) == version, f"{name} in two versions"
+    for python in PYTHONS:
+        suited = [s for s in sources if suitability(s.name, python) is not None]
+        assert {s.url for s in suited} == {s.url for s in sources}
+        wheels = [s for s in suited if s.name.endswith(".whl")]
+        assert len(wheels) == len({s.url for s in wheels}), "one wheel of each project"
+
+
+@pytest.mark.parametrize("folder", SERVICES, ids=lambda folder: folder.name)
+def test_what_a_person_asked_for_is_locked(folder):
+    pinned = {source.url.removeprefix(SCHEME).lower() for source in read_list(folder / "sources")}
+    for line in (folder / REQUIREMENTS).read_text().splitlines():
+        wanted = line.partition("#")[0].strip().lower()
+        name = re.match(r"[a-z0-9.-]*", wanted)[0]
+        if "==" in wanted:
+            assert wanted in pinned
+        elif wanted:
+            assert any(pin.startswith(f"{name}==") for pin in pinned), name
