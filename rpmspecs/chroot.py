@@ -1,7 +1,7 @@
 """Builds where mock is not packaged: dnf makes the build root, rpmbuild runs in bubblewrap."""
 
-import getpass
 import os
+import pwd
 import re
 import shutil
 import threading
@@ -174,8 +174,8 @@ class ChrootBackend:
         with suppress(OSError):
             subuid = Path("/etc/subuid").read_text(encoding="utf-8")
         user = ""
-        with suppress(KeyError, OSError):  # a number without a name
-            user = getpass.getuser()
+        with suppress(KeyError):  # a number without a name
+            user = pwd.getpwuid(os.geteuid()).pw_name
         can_map = shutil.which("newuidmap") is not None and "--map-auto" in self._programs.run(
             ["unshare", "--help"]
         )

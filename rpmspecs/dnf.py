@@ -41,10 +41,10 @@ obsoletes=1
 plugins=1
 protected_packages=
 reposdir=/dev/null
-retries=3
+retries=2
 skip_if_unavailable=False
 syslog_device=
-timeout=30
+timeout=20
 """
 """Of dnf.conf; `expire`: seconds after which metadata is asked for again, -1: never."""
 

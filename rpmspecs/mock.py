@@ -1,12 +1,12 @@
 """Builds in mock, with configurations of our own."""
 
 import fcntl
-import getpass
 import grp
 import hashlib
 import itertools
 import logging
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -179,7 +179,7 @@ class MockBackend:
         for number in itertools.count():
             with (folder / str(number)).open("a") as held, suppress(BlockingIOError):
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield f"{getpass.getuser()}-{number}"
+                yield f"{_user()}-{number}"
                 return
 
     def _clean(self, config: Path, slot: str, result: Path, said: Path) -> None:
@@ -207,7 +207,7 @@ def check_caller() -> None:
     except KeyError:
         raise ToolMissing(f"there is no group {GROUP}; the package mock makes it") from None
     if members not in (os.getegid(), *os.getgroups()):
-        user = getpass.getuser()
+        user = _user()
         raise BadInput(
             f"{user} is not in the group {GROUP}: run `usermod -a -G {GROUP} {user}` as root "
             "and log in again"
@@ -234,6 +234,11 @@ def hangup(command: Sequence[str]) -> list[str]:
         shlex.join(command),
         "/dev/null",
     ]
+
+
+def _user() -> str:
+    """By our number: the environment may speak of somebody else."""
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def _failure(name: str, status: int, result: Path) -> RpmError:

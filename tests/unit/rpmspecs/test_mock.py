@@ -150,7 +150,7 @@ def test_who_cannot_use_mock_is_told_how_to_mend_it(monkeypatch, uid, groups, to
     monkeypatch.setattr("os.geteuid", lambda: uid)
     monkeypatch.setattr("os.getegid", lambda: 99)
     monkeypatch.setattr("os.getgroups", lambda: groups)
-    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+    monkeypatch.setattr("pwd.getpwuid", lambda number: SimpleNamespace(pw_name="ada"))
     monkeypatch.setattr("grp.getgrnam", lambda name: SimpleNamespace(gr_gid=7))
     monkeypatch.setattr("shutil.which", lambda name: name if name in tools else None)
     with pytest.raises(error, match=words) as refused:
