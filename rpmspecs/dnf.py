@@ -118,6 +118,9 @@ def complaint(text: str, name: str) -> RpmError | None:
         return MissingRequirement(
             f"{name} needs {', '.join(missing)}, which no repository of the target provides"
         )
+    if found := _UNSOLVED.search(text):
+        why = " ".join(line.strip(" -") for line in found["what"].splitlines())
+        return MissingRequirement(f"{name}: what it needs cannot be installed together: {why}")
     return None
 
 
@@ -140,6 +143,7 @@ _UNREACHABLE = (
         "{why}",
     ),
 )
+_UNSOLVED = re.compile(r"^ *Problem(?: \d+)?: (?P<what>.*(?:\n +- .*)*)", re.MULTILINE)
 _MISSING = (
     re.compile(r"No matching package to install: '(?P<what>[^'\n]+)'"),
     re.compile(r"No match for argument: (?P<what>[^\n]+)"),

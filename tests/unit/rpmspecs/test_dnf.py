@@ -133,6 +133,12 @@ def test_the_platform_tells_family_and_major_release():
             ["libx.so.1()(64bit)"],
         ),
         (
+            "Error: \n Problem: problem with installed package bash-5-1.x86_64\n"
+            "  - conflicting requests\n(try to add '--skip-broken'",
+            MissingRequirement,
+            ["together: problem with installed package bash-5-1.x86_64 conflicting requests"],
+        ),
+        (
             "Error: Transaction test error:\n"
             "  installing package glibc needs 4MB more space on the / filesystem\n",
             DiskFull,
