@@ -14,6 +14,7 @@ from rpmspecs.metadata import parse_primary, parse_repomd, unpack
 from rpmspecs.rpmfile import RpmFile, read_rpms
 from rpmspecs.running import Programs
 from rpmspecs.signing import Seen, Signer, Verifier, open_verifier
+from rpmspecs.spec import RELEASE, find_spec
 from rpmspecs.states import (
     INDEX,
     SOURCES,
@@ -356,10 +357,18 @@ def repo_file(url: str, key: str = f"file:///etc/pki/rpm-gpg/{KEY_FILE}") -> str
     )
 
 
-def write_release(folder: Path, url: str, public_key: str) -> list[Path]:
-    """The sources of the package by which hosts use the repository; returns their paths."""
+def write_release(folder: Path, url: str, public_key: str, now: datetime) -> list[Path]:
+    """What the package by which hosts use the repository is built from; returns the paths.
+
+    Its version is `now`, so that each is newer than the one before. A spec that lies in the
+    folder already stays.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {REPO_FILE: repo_file(url), KEY_FILE: public_key}
+    version = f"# version {now.astimezone(UTC):%Y%m%d.%H%M%S}\n"
+    spec = find_spec(RELEASE)
+    contents = {REPO_FILE: version + repo_file(url), KEY_FILE: public_key}
+    if not (folder / spec.name).exists():
+        contents[spec.name] = spec.read_text(encoding="utf-8")
     for name, text in contents.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in contents]

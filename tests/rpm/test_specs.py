@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -359,10 +360,8 @@ def public_key(signer: Signer) -> str:
 
 
 def release_sources(folder: Path, url: str, key: str) -> Path:
-    folder.mkdir(parents=True)
-    spec = Path(shutil.copy2(find_spec(RELEASE), folder))
-    write_release(folder, url, key)
-    return spec
+    write_release(folder, url, key, datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC))
+    return folder / f"{RELEASE}.spec"
 
 
 def test_to_use_the_repository_its_package_is_enough(
@@ -370,10 +369,10 @@ def test_to_use_the_repository_its_package_is_enough(
 ) -> None:
     url = "http://10.20.0.3:8080/rpm/fixture-1"
     spec = release_sources(tmp_path / "release", url, public_key)
-    release = builder(spec, "release", rackseed_release="7")
+    release = builder(spec, "release")
     root = fixture_root(release=release)
     done = root.dnf("install", RELEASE)
-    assert f"{RELEASE}-7-1" in done.stdout, done.stderr
+    assert f"{RELEASE}-20260504.030201-1" in done.stdout, done.stderr
     text = (root.path / "etc/yum.repos.d/rackseed.repo").read_text()
     server = (root.path / "etc/dnf/vars/rackseed_server").read_text()
     assert server == "http://10.20.0.3:8080\n"

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,9 @@ from provision.cli.options import JsonOption
 from provision.errors import BadInput
 
 if TYPE_CHECKING:
+    from rpmspecs.gpg import Passphrase
     from rpmspecs.running import Programs
-    from rpmspecs.signing import Passphrase, Signer
+    from rpmspecs.signing import Signer
     from rpmspecs.states import State
 
 RepositoryOption = Annotated[
@@ -168,7 +170,9 @@ def rollback(
 
 
 def release(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the spec's copy lies.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder for them, new or not.")
+    ],
     url: Annotated[
         str, typer.Option("--url", metavar="URL", help="Where hosts will reach the repository.")
     ],
@@ -178,17 +182,21 @@ def release(
     owner: OwnerOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> int:
-    """Write the sources of the package rackseed-release: rackseed.repo and the public key.
+    """Write the spec and the sources of rackseed-release, the package that names the repository.
+
+    Its version is the time, so that hosts take the newest. Build it by its folder, publish it like
+    any other.
 
     Example:
       rackseed rpm release my-release --url http://10.20.0.3/rpm/fedora-43 --make-key
+      rackseed rpm build my-release --target fedora-43
     """
     from rpmspecs.repo import write_release
 
     check_url(url)
     programs = our_programs()
     with chosen_key(key, make_key, owner, passphrase_file, repository, programs) as signer:
-        written = write_release(folder, url, signer.public_key())
+        written = write_release(folder, url, signer.public_key(), datetime.now(UTC))
     for path in written:
         report.print_good(f"wrote {path}")
     return report.ExitStatus.DONE
@@ -205,6 +213,7 @@ def chosen_key(
 ) -> "Iterator[Signer]":
     """The key that the options ask for, ready to sign. Raises BadInput, SigningFailed."""
     from rpmspecs import signing
+    from rpmspecs.gpg import read_passphrase
 
     if key and make:
         raise BadInput("--key and --make-key exclude each other, expected one of them")
@@ -212,7 +221,7 @@ def chosen_key(
         raise BadInput("--owner is about a new key, expected --make-key too")
     passphrase: Passphrase | None = None
     if passphrase_file is not None:
-        passphrase = signing.read_passphrase(passphrase_file)
+        passphrase = read_passphrase(passphrase_file)
     if make:
         owner = owner or f"rackseed packages <rackseed@{socket.gethostname()}>"
         made = signing.make_key(owner, our_keys(), programs, passphrase)
