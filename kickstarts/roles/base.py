@@ -67,8 +67,9 @@ class Cloud:
 class Role:
     """What a host is for; a subclass in a package of its own, below `kickstarts.roles`, says it.
 
-    The shell scripts in that package's folder `steps` run on the host's first start, those of a
-    class after those of the class that it extends, each folder by the numbers of its names.
+    The shell scripts in that package's folder `steps` run when the host first starts, together with
+    those of the class that it extends, in the order of the numbers that their names begin with.
+    The folder `helpers` holds programs that they call.
     """
 
     name: ClassVar[str]

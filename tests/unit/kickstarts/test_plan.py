@@ -1,7 +1,6 @@
 """What may stand in an answer: checked where a plan is made, so that no template has to."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
@@ -10,28 +9,13 @@ from kickstarts.plan import (
     Bond,
     DiskChoice,
     DiskLayout,
-    InstallPlan,
     Layout,
-    NetworkSettings,
     Packages,
     Repository,
     User,
 )
 from kickstarts.values import SHAPES, Secret, check
-
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBHAaD0y3vMjwUX2h8GnZ1rGv7W0hGgJmJzBqkEeuA3q ada@desk"
-HASH = "$6$saltsalt$" + "A" * 86
-
-PLAN = InstallPlan(
-    system="rocky-9",
-    host="ctl01",
-    network=NetworkSettings(
-        address=IPv4Interface("10.20.0.11/22"), mac="52:54:00:aa:00:01",
-        gateway=IPv4Address("10.20.0.1"), dns=(IPv4Address("10.20.0.2"),),
-    ),
-    report_url=Secret("http://10.20.0.3/report/abc"),
-    administrators=(User("ada", (KEY,)),),
-)  # fmt: skip
+from tests.unit.kickstarts.plans import HASH, KEY, PLAN, TOKEN
 
 TEXTS = {
     "system": "rocky-9",
@@ -95,7 +79,7 @@ def test_a_password_in_the_place_of_its_hash_is_refused_and_not_quoted():
 def test_a_secret_shows_itself_to_nobody():
     plan = replace(PLAN, root_password=Secret(HASH))
     assert HASH not in repr(plan)
-    assert "abc" not in f"{plan.report_url} {plan.report_url!r} {plan}"
+    assert TOKEN not in f"{plan.report_url} {plan.report_url!r} {plan}"
 
 
 def test_two_disks_are_named_for_a_mirror_and_one_otherwise():

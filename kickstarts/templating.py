@@ -1,0 +1,41 @@
+"""The Jinja environment of the answers that are text, and how shell gets into one line."""
+
+from functools import cache
+
+import jinja2
+
+OPEN_ENDS = ("{", "(", "|", "&&", "||", "&", ";", " in", "then", "do", "else", "\\")
+"""After these a shell's line goes on, or has already ended its command."""
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Templates of this package."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("kickstarts"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    made.filters["continued"] = continued
+    made.filters["lines"] = shell_lines
+    return made
+
+
+def continued(script: str) -> str:
+    r"""A shell script as the one logical line that debconf takes: each line ends with `\`.
+
+    For scripts without here-documents and without strings that go over a line's end. Comments
+    are left out, as they would comment out the rest.
+    """
+    lines = [line.rstrip() for line in script.splitlines()]
+    kept = [line for line in lines if line and not line.lstrip().startswith("#")]
+    ended = [line if line.endswith(OPEN_ENDS) else f"{line};" for line in kept]
+    return " \\\n".join(f"    {line}" for line in ended).strip() + "\n"
+
+
+def shell_lines(text: str) -> str:
+    """Lines as the arguments of `printf '%s\\n'`; no value here has a single quote."""
+    return " ".join(f"'{line}'" for line in text.splitlines())
