@@ -1,39 +1,23 @@
 """gpg: the key that signs packages and metadata, and the proof that it did."""
 
-import os
 import shlex
-import shutil
-import socket
-import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from rpmspecs.errors import BadInput, SigningFailed
+from rpmspecs.errors import SigningFailed
+from rpmspecs.gpg import Gpg, Passphrase, open_home, private_home, unlocking
 from rpmspecs.running import Programs
 from rpmspecs.tools import require_tool
 
-SOCKET_ROOM: Final = 80
-"""Characters of a gpg folder that leave room for its sockets' names (unix(7): 108 in all)."""
-AGENT_SECONDS: Final = 10.0
-"""Seconds that gpg-agent may take to listen."""
 FILES_AT_ONCE: Final = 200
 """Files on one command line."""
 KIND: Final = "rsa4096"
 """Of a key that we make: EL7's rpm knows no elliptic curves."""
 ARMOR: Final = b"-----BEGIN PGP PRIVATE KEY BLOCK-----"
-
-
-@dataclass(frozen=True, slots=True)
-class Passphrase:
-    """What unlocks a key; never shown."""
-
-    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +49,13 @@ def open_key(
     with ExitStack() as stack:
         path = Path(name).expanduser()
         imported = path.is_file()
-        home = stack.enter_context(_private_home()) if imported else _home_of(name, homes, programs)
-        gpg = stack.enter_context(_open_home(home, programs))
+        home = stack.enter_context(private_home()) if imported else _home_of(name, homes, programs)
+        gpg = stack.enter_context(open_home(home, programs))
         stack.enter_context(gpg.agent())
         if imported:
             _import(gpg, path)
-        key = _only(name, gpg.secret_keys(home), [home])
-        yield Signer(key, gpg, stack.enter_context(_unlocking(passphrase)))
+        key = _only(name, secret_keys(gpg, home), [home])
+        yield Signer(key, gpg, stack.enter_context(unlocking(passphrase)))
 
 
 def make_key(
@@ -84,17 +68,17 @@ def make_key(
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.chmod(0o700)
     with ExitStack() as stack:
-        gpg = stack.enter_context(_open_home(home, programs))
+        gpg = stack.enter_context(open_home(home, programs))
         stack.enter_context(gpg.agent())
-        for key in gpg.secret_keys(home):
+        for key in secret_keys(gpg, home):
             if key.owner == owner:
                 error = SigningFailed(f"{home} holds a key of {owner} already")
                 error.add_note(f"use it:  --key {key.fingerprint}")
                 raise error
-        before = {key.fingerprint for key in gpg.secret_keys(home)}
-        unlock = stack.enter_context(_unlocking(passphrase or Passphrase("")))
+        before = {key.fingerprint for key in secret_keys(gpg, home)}
+        unlock = stack.enter_context(unlocking(passphrase or Passphrase("")))
         gpg("--batch", *unlock, "--quick-generate-key", owner, KIND, "sign", "never")
-        return next(key for key in gpg.secret_keys(home) if key.fingerprint not in before)
+        return next(key for key in secret_keys(gpg, home) if key.fingerprint not in before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +86,7 @@ class Signer:
     """Signs with one key; made by `open_key`."""
 
     key: Key
-    _gpg: "_Gpg"
+    _gpg: Gpg
     _unlock: tuple[str, ...]
 
     def public_key(self) -> str:
@@ -156,11 +140,11 @@ _SEEN: Final[Mapping[str, Seen]] = {
 @contextmanager
 def open_verifier(public_key: str, programs: Programs) -> Iterator["Verifier"]:
     """Checks against this public key and no other."""
-    with _private_home() as home:
+    with private_home() as home:
         path = home / "key.asc"
         path.write_text(public_key, encoding="ascii")
-        gpg = _Gpg(home, programs)
-        gpg("--batch", "--import", str(path))
+        gpg = Gpg(home, programs)
+        gpg("--batch", "--no-autostart", "--import", str(path))
         keyring = home / "rpmdb"
         keyring.mkdir()
         verifier = Verifier(keyring, gpg)
@@ -173,7 +157,7 @@ class Verifier:
     """Checks signatures; made by `open_verifier`."""
 
     keyring: Path
-    _gpg: "_Gpg"
+    _gpg: Gpg
 
     def look_at(self, paths: Sequence[Path]) -> Mapping[Path, "Seen"]:
         """What each package is worth."""
@@ -188,7 +172,8 @@ class Verifier:
 
     def check_file(self, path: Path, signature: Path) -> None:
         """That `signature` is the key's for `path`. Raises what `Programs.run` does."""
-        self._gpg("--batch", "--trust-model", "always", "--verify", str(signature), str(path))
+        how = ("--batch", "--no-autostart", "--trust-model", "always")
+        self._gpg(*how, "--verify", str(signature), str(path))
 
     def rpmkeys(self, *words: str) -> str:
         """Run rpmkeys with this keyring."""
@@ -198,50 +183,6 @@ class Verifier:
         # A package without any signature passes unless its level is asked for.
         defines = ("--define", "_pkgverify_level all", "--define", f"_keyringpath {self.keyring}")
         return [require_tool("rpmkeys", "rpm"), "--dbpath", str(self.keyring), *defines, *words]
-
-
-@dataclass(frozen=True, slots=True)
-class _Gpg:
-    """gpg with one folder."""
-
-    home: Path
-    programs: Programs
-
-    def __call__(self, *words: str) -> str:
-        argv = [require_tool("gpg", "gnupg"), *words]
-        return self.programs.run(argv, env=self.environment, timeout=600)
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """With the terminal on which pinentry may ask."""
-        terminal = {"GPG_TTY": os.ttyname(0)} if sys.stdin and sys.stdin.isatty() else {}
-        return {"GNUPGHOME": str(self.home), **terminal}
-
-    def secret_keys(self, home: Path) -> list[Key]:
-        """Every key here that can sign; `home` is this folder's full name."""
-        words = ("--batch", "--with-colons", "--list-secret-keys")
-        return parse_keys(self(*words), home)
-
-    @contextmanager
-    def agent(self) -> Iterator[None]:
-        """gpg-agent, unless it runs already; ended after, also when we are killed."""
-        words = ["gpgconf", "--list-dirs", "agent-socket"]
-        listens = Path(self.programs.run(words, env=self.environment).strip())
-        if _answers(listens):
-            yield
-            return
-        # It ends with the program that it is given, and that one ends with us.
-        argv = ["gpg-agent", "--quiet", "--no-detach", "--daemon", "sleep", "infinity"]
-        child = self.programs.start(argv, env=self.environment)
-        try:
-            _wait_until(listens, answers=True)
-            yield
-        finally:
-            try:
-                self.programs.run(["gpgconf", "--kill", "gpg-agent"], env=self.environment)
-            finally:
-                child.stop()
-                _wait_until(listens, answers=False)  # or the next one would talk to this one
 
 
 # The fields of gpg's --with-colons (its doc/DETAILS), counted from 0.
@@ -282,6 +223,11 @@ def parse_keys(listing: str, home: Path) -> list[Key]:
     return keys
 
 
+def secret_keys(gpg: Gpg, home: Path) -> list[Key]:
+    """Every key in a folder that can sign; `home` is its full name."""
+    return parse_keys(gpg("--batch", "--with-colons", "--list-secret-keys"), home)
+
+
 def choose_key(name: str, keys: Sequence[Key]) -> list[Key]:
     """The keys that `name` may mean: a fingerprint or key id, else a part of the owner."""
     digits = name.upper().replace(" ", "").removeprefix("0X").removesuffix("!")
@@ -296,8 +242,8 @@ def _home_of(name: str, homes: Sequence[Path], programs: Programs) -> Path:
     found: list[Key] = []
     for home in homes:
         if home.is_dir():
-            with _open_home(home, programs) as gpg, gpg.agent():
-                found += choose_key(name, gpg.secret_keys(home))
+            with open_home(home, programs) as gpg, gpg.agent():
+                found += choose_key(name, secret_keys(gpg, home))
     keys = {key.fingerprint: key for key in reversed(found)}
     return _only(name, list(keys.values()), homes).home
 
@@ -315,7 +261,7 @@ def _only(name: str, keys: Sequence[Key], homes: Sequence[Path]) -> Key:
     return keys[0]
 
 
-def _import(gpg: _Gpg, path: Path) -> None:
+def _import(gpg: Gpg, path: Path) -> None:
     try:
         begin = path.read_bytes()[:4096]
     except OSError as cause:
@@ -327,78 +273,6 @@ def _import(gpg: _Gpg, path: Path) -> None:
         error.add_note("gpg --armor --export-secret-keys ID writes such a file")
         raise error
     gpg("--batch", "--import", str(path))
-
-
-@contextmanager
-def _open_home(home: Path, programs: Programs) -> Iterator[_Gpg]:
-    """gpg with `home` under a name that is short enough for its sockets."""
-    if len(str(home)) <= SOCKET_ROOM:
-        yield _Gpg(home, programs)
-        return
-    with _private_home() as short:
-        link = short / "h"
-        link.symlink_to(home.absolute())
-        yield _Gpg(link, programs)
-
-
-@contextmanager
-def _private_home() -> Iterator[Path]:
-    """An empty folder for us alone, in memory where the system has such a place."""
-    places = [os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm", tempfile.gettempdir(), "/tmp"]
-    place = next(
-        (p for p in places if p and len(p) < SOCKET_ROOM // 2 and os.access(p, os.W_OK)), None
-    )
-    folder = Path(tempfile.mkdtemp(prefix="gpg-", dir=place))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)  # sockets vanish by themselves
-
-
-@contextmanager
-def _unlocking(passphrase: Passphrase | None) -> Iterator[tuple[str, ...]]:
-    """gpg's options for a passphrase, which it reads from memory of ours; none: pinentry asks."""
-    if passphrase is None:
-        yield ()
-        return
-    descriptor = os.memfd_create("passphrase", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, passphrase.text.encode() + b"\n")
-        path = f"/proc/{os.getpid()}/fd/{descriptor}"
-        yield ("--pinentry-mode", "loopback", "--passphrase-file", path)
-    finally:
-        os.close(descriptor)
-
-
-def read_passphrase(path: Path) -> Passphrase:
-    """The first line of a file or pipe. Raises BadInput when others may read it."""
-    try:
-        if path.is_file() and path.stat().st_mode & 0o077:
-            error = BadInput(f"{path} can be read by others, expected mode 0600")
-            error.add_note(f"chmod 600 {path}")
-            raise error
-        text = path.read_text(encoding="utf-8")
-    except OSError as cause:
-        raise BadInput(f"{path}: {cause.strerror}, expected a file with a passphrase") from None
-    return Passphrase(text.split("\n", 1)[0])
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as asking:
-        try:
-            asking.connect(str(path))
-        except OSError:
-            return False
-    return True
-
-
-def _wait_until(path: Path, *, answers: bool) -> None:
-    deadline = time.monotonic() + AGENT_SECONDS
-    while _answers(path) is not answers:
-        if time.monotonic() > deadline:
-            does = "does not listen" if answers else "does not end"
-            raise SigningFailed(f"gpg-agent {does} at {path}")
-        time.sleep(0.01)
 
 
 def _parts(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:

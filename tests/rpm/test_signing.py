@@ -2,18 +2,22 @@
 
 import logging
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from provision.errors import ProgramFailed
 from rpmspecs.errors import SigningFailed
-from rpmspecs.signing import Key, Passphrase, Seen, make_key, open_key, open_verifier
+from rpmspecs.gpg import Passphrase, private_home
+from rpmspecs.signing import Key, Seen, make_key, open_key, open_verifier
 from tests.repository import PROGRAMS, copied, make_rpm
 from tests.tools import require_tool
 
@@ -141,21 +145,62 @@ def test_an_agent_that_runs_already_goes_on(tmp_path):
         subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environment, check=True)
 
 
-HOLD = """
-import sys, time
+SIGN = """
+import sys
 from pathlib import Path
 from rpmspecs.signing import open_key
 from tests.repository import PROGRAMS
-with open_key("fixture", [Path(sys.argv[1])], PROGRAMS):
-    print("ready", flush=True)
-    time.sleep(60)
+home, path = map(Path, sys.argv[1:])
+with open_key("fixture", [home], PROGRAMS) as signer:
+    signer.sign_file(path)
 """
 
 
-def test_the_agent_ends_also_when_we_are_killed(key):
+def test_without_a_file_the_passphrase_is_asked_on_the_terminal(key, tmp_path):
+    require_tool("pinentry-curses")
+    text = tmp_path / "text"
+    text.write_text("text")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm"
+        os.execv(sys.executable, [sys.executable, "-c", SIGN, str(key.home), str(text)])
+    shown, typed = b"", False
+    deadline = time.monotonic() + 60
+    with suppress(OSError):  # of the terminal, when the last program leaves it
+        while time.monotonic() < deadline:
+            if select.select([terminal], [], [], 1)[0]:
+                shown += os.read(terminal, 4096)
+            if not typed and b"assphrase" in shown:
+                time.sleep(0.5)
+                os.write(terminal, SECRET.text.encode() + b"\r")
+                typed = True
+    os.close(terminal)
+    assert os.waitpid(pid, 0)[1] == 0, shown
+    assert typed
+    assert text.with_name("text.asc").is_file()
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from rpmspecs.signing import open_key, open_verifier
+from tests.repository import PROGRAMS
+with open_key("fixture", [Path(sys.argv[1])], PROGRAMS) as signer:
+    with open_verifier(signer.public_key(), PROGRAMS) as verifier:
+        print(verifier.keyring.parent, flush=True)
+        time.sleep(60)
+"""
+
+
+def test_nothing_is_left_of_us_either_when_we_are_killed(key):
     before = agents()
     command = [sys.executable, "-c", HOLD, str(key.home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout.readline() == "ready\n"
-        assert agents(before)
+        left = Path(child.stdout.readline().strip())
+        assert agents(before), "which end by themselves"
+        os.utime(left, (0, 0))
+        with private_home():
+            assert left.is_dir(), "it is in use"
         child.send_signal(signal.SIGKILL)
+    with private_home():
+        assert not left.exists()

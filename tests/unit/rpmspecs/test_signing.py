@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from rpmspecs.errors import BadInput
-from rpmspecs.signing import Key, Passphrase, choose_key, parse_keys, read_passphrase
+from rpmspecs.gpg import Passphrase, read_passphrase
+from rpmspecs.signing import Key, choose_key, parse_keys
 
 HOME = Path("/home/of/keys")
 ONE, TWO, SUB = "A" * 40, "B" * 40, "C" * 40
