@@ -246,6 +246,28 @@ def test_units_that_the_presets_enable_are_looked_at(node_check, roles):
     assert enabled - looked_at <= {unit for unit in enabled if unit.startswith(("virt", "libvirt"))}
 
 
+def test_the_services_that_are_looked_at_are_those_that_our_packages_bring(node_check, roles):
+    ours = {path.name for path in FOLDER.glob("openstack-*/*.service")}
+    assert len(ours) > 15
+    for role in roles.values():
+        for entry in role.get("units", {}):
+            names = node_check.alternatives(entry)
+            if names[0].startswith(("openstack-", "neutron-")):
+                assert ours & set(names), entry
+
+
+def test_what_the_roles_look_for_is_what_their_packages_require(roles):
+    text = (HERE / "openstack-node.spec").read_text()
+    for name, role in roles.items():
+        section = re.search(
+            rf"^%package {name}\n(.*?)^%description", text, re.MULTILINE | re.DOTALL
+        )
+        assert section is not None
+        for entry in role.get("packages", {}):
+            for package in entry.split(" | "):
+                assert re.search(rf"(?<![\w-]){re.escape(package)}(?![\w-])", section[1]), package
+
+
 def test_it_runs_on_the_oldest_python_of_the_targets():
     ast.parse(SCRIPT.read_text(), feature_version=(3, 9))
 
