@@ -183,7 +183,7 @@ class FromNames:
             return Answer(Verdict.GONE, self.names.gone[name])
         recorded = self.names.names.get(name)
         if recorded is None:
-            return Answer(Verdict.ABSENT, f"{self.origin} does not have it")
+            return Answer(Verdict.ABSENT, f"not in {self.origin}")
         if not recorded.seen:
             return Answer(Verdict.UNVERIFIED, recorded.note or "nobody saw it", installs=True)
         seen = ", ".join(self.names.sources[key].what for key in recorded.seen)
@@ -213,7 +213,7 @@ class FromRepositories:
             return Answer(Verdict.FOUND, self.origin, installs=True)
         if self.names is not None and name in (*self.names.renamed, *self.names.gone):
             return FromNames(self.names).ask(name)
-        return Answer(Verdict.ABSENT, f"{self.origin} have nothing of that name")
+        return Answer(Verdict.ABSENT, f"not in {self.origin}")
 
 
 @dataclass(frozen=True, slots=True)
