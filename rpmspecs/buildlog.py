@@ -23,6 +23,7 @@ TELLING: tuple[re.Pattern[str], ...] = tuple(
     re.compile(pattern)
     for pattern in (
         r"error: (?!Bad exit status)",  # rpm: its block of indented lines follows
+        r"line \d+: ",  # rpm, whose "error: " mock may have put before another line
         r"\S+:\d+(:\d+)?: (fatal )?error: ",  # compilers
         r"\S+:\d+: undefined reference to |.*ld: cannot find ",
         r"\S*make(\[\d+\])?: \*\*\* ",

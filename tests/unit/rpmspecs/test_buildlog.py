@@ -114,3 +114,13 @@ def test_many_errors_are_cut_in_the_middle():
     assert len(found) == MOST
     assert found[1] == "b.c:0:1: error: number 0"
     assert found[-1] == BAD
+
+
+def test_an_error_that_mock_tore_from_its_line_is_found():
+    text = (
+        "error: Building target platforms: x86_64\n"
+        "Building for target x86_64\n"
+        "line 10: Unknown tag: Nonsense: 1\n"
+        "Child return code was: 1\n"
+    )
+    assert "line 10: Unknown tag: Nonsense: 1" in failing_lines(text)
