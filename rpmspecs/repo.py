@@ -1,7 +1,7 @@
 """A signed repository, published state by state: clients see one or the other, never both."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -40,6 +40,8 @@ from rpmspecs.tools import require_tool
 KEEP: Final = 5
 GRACE: Final = timedelta(hours=1)
 """How long a state stays at least after it was replaced: an installation may be using it."""
+SIGNED_AT_ONCE: Final = 20
+"""Packages between two words of progress."""
 NAME: Final = "rackseed"
 REPO_FILE: Final = f"{NAME}.repo"
 KEY_FILE: Final = f"RPM-GPG-KEY-{NAME}"
@@ -89,14 +91,18 @@ def publish(
     *,
     keep: int = KEEP,
     grace: timedelta = GRACE,
+    watch: Callable[[str], None] = lambda _: None,
 ) -> State:
     """Make a new state of `repository` and switch to it; returns the live state.
+
+    `watch` is told in words what begins.
 
     Whatever goes wrong before the last step, also a kill, leaves the old state live. Where nothing
     would change, no state is made. Comps groups, modules and the like are carried over.
 
     Raises BadInput, SigningFailed, RepositoryUnavailable, DiskFull, and what `programs` raise.
     """
+    watch(f"looking at {len(change.add)} packages")
     add = read_rpms(change.add, programs.run)
     public_key = signer.public_key()
     with locked(repository), open_verifier(public_key, programs) as verifier:
@@ -122,10 +128,12 @@ def publish(
                 url=url,
                 packages=tuple(sorted((p.entry for p in placed), key=lambda e: e.path)),
             )
-            place(placed, folder, signer, verifier)
+            place(placed, folder, signer, verifier, watch)
+            watch("writing metadata")
             index(state, before, repository, signer, verifier, programs)
             write_frame(state, public_key)
             keep_reachable(folder, kept)
+            watch("writing to disk")
             settle(folder)
             folder.rename(repository / STATES / str(number))
         switch(repository, number)
@@ -242,7 +250,13 @@ def _free_path(file_name: str, taken: Mapping[str, object], entry: Entry, number
     return usual if usual not in taken else _path(file_name, source, f"state-{number}")
 
 
-def place(placed: Sequence[Placed], folder: Path, signer: Signer, verifier: Verifier) -> None:
+def place(
+    placed: Sequence[Placed],
+    folder: Path,
+    signer: Signer,
+    verifier: Verifier,
+    watch: Callable[[str], None],
+) -> None:
     """Put the packages into `folder`, all signed. Raises SigningFailed when one is not."""
     unsigned = []
     for each in placed:
@@ -254,7 +268,10 @@ def place(placed: Sequence[Placed], folder: Path, signer: Signer, verifier: Veri
             copy(each.origin, target)
         if each.make is Make.SIGN:
             unsigned.append(target)
-    signer.sign_rpms(unsigned)
+    for at in range(0, len(unsigned), SIGNED_AT_ONCE):
+        watch(f"signing {len(unsigned)} packages, {at} are done")
+        signer.sign_rpms(unsigned[at : at + SIGNED_AT_ONCE])
+    watch(f"verifying {len(placed)} packages")
     for each in placed:
         if each.mtime is not None:
             os.utime(folder / each.entry.path, (each.mtime, each.mtime))

@@ -55,7 +55,9 @@ def open_key(
         if imported:
             _import(gpg, path)
         key = _only(name, secret_keys(gpg, home), [home])
-        yield Signer(key, gpg, stack.enter_context(unlocking(passphrase)))
+        signer = Signer(key, gpg, stack.enter_context(unlocking(passphrase)))
+        signer.try_out()
+        yield signer
 
 
 def make_key(
@@ -88,6 +90,13 @@ class Signer:
     key: Key
     _gpg: Gpg
     _unlock: tuple[str, ...]
+
+    def try_out(self) -> None:
+        """Sign something: the agent asks now for what it needs, not in the middle of work."""
+        with private_home() as folder:
+            probe = folder / "probe"
+            probe.write_bytes(b"probe")
+            self.sign_file(probe)
 
     def public_key(self) -> str:
         """The public key, armored."""

@@ -1,14 +1,16 @@
 """`rackseed rpm publish` and its kin: the repository that hosts install from."""
 
+import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from provision.cli import report
 from provision.cli.options import JsonOption
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from rpmspecs.running import Programs
     from rpmspecs.signing import Signer
     from rpmspecs.states import State
+
+log = logging.getLogger(__name__)
 
 RepositoryOption = Annotated[
     Path, typer.Option("--repository", metavar="DIR", help="The repository, one for each target.")
@@ -102,7 +106,8 @@ def publish(
     programs = our_programs()
     with chosen_key(key, make_key, owner, passphrase_file, repository, programs) as signer:
         before = live_number(repository)
-        state = repo.publish(change, repository, signer, programs, keep=keep)
+        with telling(Console(stderr=True)) as tell:
+            state = repo.publish(change, repository, signer, programs, keep=keep, watch=tell)
         home = signer.key.home
     if as_json:
         made = {"made_key_in": str(home)} if make_key else {}
@@ -234,6 +239,16 @@ def chosen_key(
         raise error
     with signing.open_key(key, key_homes(), programs, passphrase) as signer:
         yield signer
+
+
+@contextmanager
+def telling(people: Console) -> "Iterator[Callable[[str], None]]":
+    """A line on a terminal that says what goes on; elsewhere the log does."""
+    if not people.is_terminal:
+        yield log.info
+        return
+    with people.status("") as status:
+        yield status.update
 
 
 def tell_key(fingerprint: str, owner: str, home: Path, *, locked: bool) -> None:
