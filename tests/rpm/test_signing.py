@@ -183,16 +183,17 @@ import sys, time
 from pathlib import Path
 from rpmspecs.signing import open_key, open_verifier
 from tests.repository import PROGRAMS
-with open_key("fixture", [Path(sys.argv[1])], PROGRAMS) as signer:
+with open_key("held", [Path(sys.argv[1])], PROGRAMS) as signer:
     with open_verifier(signer.public_key(), PROGRAMS) as verifier:
         print(verifier.keyring.parent, flush=True)
         time.sleep(60)
 """
 
 
-def test_nothing_is_left_of_us_either_when_we_are_killed(key):
+def test_nothing_is_left_of_us_either_when_we_are_killed(tmp_path):
+    home = make_key("Held <held@example.org>", tmp_path / "k", PROGRAMS).home
     before = agents()
-    command = [sys.executable, "-c", HOLD, str(key.home)]
+    command = [sys.executable, "-c", HOLD, str(home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         left = Path(child.stdout.readline().strip())
         assert agents(before), "which end by themselves"
