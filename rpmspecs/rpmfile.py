@@ -21,8 +21,9 @@ _FIELDS: Final = (
     "%{ARCH}",
     "%|SOURCEPACKAGE?{source}:{}|",
     "%{BUILDTIME}",
-    # What signing leaves alone; rpm before 4.14 has the last one only, rpm 6 not that one.
-    "%|PAYLOADDIGEST?{%{SHA256HEADER} %{PAYLOADDIGEST}}:{%{SIGMD5}}|",
+    # What signing leaves alone. The header holds the payload's digest since rpm 4.14, under a name
+    # that rpm 6 changed; packages of older ones have only the other.
+    "%|SHA256HEADER?{%{SHA256HEADER}}:{%{SIGMD5}}|",
 )
 
 
