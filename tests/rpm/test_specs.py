@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from provision.run import run, start
+from rpmspecs.capabilities import FolderCache, merged, read_target
+from rpmspecs.check import Finding, FromRepositories, check, read_needs
 from rpmspecs.chroot import ChrootBackend
 from rpmspecs.errors import BuildFailed
 from rpmspecs.repo import Change, publish, write_release
@@ -23,7 +25,7 @@ from rpmspecs.running import Programs
 from rpmspecs.settings import BuildSettings
 from rpmspecs.signing import Signer, make_key, open_key
 from rpmspecs.spec import FOLDER, RELEASE, find_spec
-from rpmspecs.target import Target, load_target
+from rpmspecs.target import Repository, Target, load_target
 from tests.fixture_distribution.names import words
 from tests.fixture_distribution.root import Root
 from tests.repository import serving
@@ -232,6 +234,28 @@ def test_the_next_release_does_not_come_in_by_itself(root: Root) -> None:
     assert refused.returncode != 0
     assert "conflicts with openstack-nova-common >= 1:32" in refused.stderr
     assert NEXT_RELEASE not in names
+
+
+def test_the_check_of_names_says_of_real_metadata_what_dnf_says(
+    target: Target, stand_ins: Path, tmp_path: Path
+) -> None:
+    repository = Repository("standins", stand_ins.as_uri(), gpgcheck=False)
+    whole = replace(target, repositories=(*target.repositories, repository))
+    needs, own = read_needs([find_spec("openstack-node")], target, PROGRAMS)
+
+    def ask(target: Target) -> list[Finding]:
+        found, failed = read_target(target, FolderCache(tmp_path / "cache"))
+        assert not failed
+        return check(needs, own, FromRepositories(merged(found.values()), "the repositories"))
+
+    findings = ask(whole)
+    assert [finding for finding in findings if finding.fatal] == []
+    assert {finding.name for finding in findings} == set(
+        words("etcd edk2-ovmf swtpm iscsi-initiator-utils grubby driverctl")
+    )
+    missing = {finding.name for finding in ask(target) if finding.fatal}
+    assert {"mariadb-server", "openstack-nova-compute", "openstack-neutron-ovn-agent"} <= missing
+    assert not missing & {"python3", "rpm"}
 
 
 @pytest.fixture
