@@ -122,9 +122,12 @@ def test_what_nobody_knows_of_is_bad_input(capsys, spec, target, tmp_path):
     assert "no repository of test-1 was read, and no names are recorded" in capsys.readouterr().err
 
 
-def test_our_own_specs_are_checked_where_none_is_named(capsys):
+def test_our_own_specs_ask_for_names_that_are_recorded(capsys):
+    """Where this fails, look the name up and record it in rpmspecs/names with its source."""
     invoke(["rpm", "check", "--offline", "--json"])
     facts = json.loads(capsys.readouterr().out)
+    findings = [(one["target"], finding) for one in facts for finding in one["findings"]]
+    assert [(target, found["name"]) for target, found in findings if found["fatal"]] == []
     assert {one["target"] for one in facts} >= {"centos-stream-9", "centos-stream-10", "fedora-43"}
     assert all(one["needs"] > 30 for one in facts)
 
