@@ -29,7 +29,7 @@ class Key:
     home: Path
     """The gpg folder that holds the secret part."""
     signs_with: str
-    """As gpg takes it: the primary key where it can sign, for rpm before 4.14 knows no other."""
+    """As gpg takes it: the primary key where it can, for EL7's rpm and dnf5 know no other."""
 
 
 @contextmanager
@@ -103,7 +103,7 @@ class Signer:
         return self._gpg("--batch", "--armor", "--export", self.key.fingerprint)
 
     def sign_rpms(self, paths: Sequence[Path]) -> None:
-        """Sign packages, each replaced by its signed self."""
+        """Sign packages, each replaced by its signed self, without any signature from before."""
         macros = {
             "__gpg": require_tool("gpg", "gnupg"),  # Debian's has no path, and execve(2) needs one
             "_openpgp_sign": "gpg",  # rpm 6 has another
@@ -116,7 +116,7 @@ class Signer:
             argv = [
                 require_tool("rpmsign", "rpm-sign or rpm"),
                 *defines,
-                "--addsign",
+                "--resign",
                 *map(str, part),
             ]
             self._gpg.programs.run(argv, env=self._gpg.environment, timeout=3600)
