@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -98,6 +99,9 @@ class BuildRoots:
         self._cache = cache.absolute()
         self._who = who
         self._dnf = dnf
+        alone = who is Identity.SINGLE and shutil.which("fakeroot") is not None
+        self._owners = ("fakeroot", "--") if alone else ()
+        """Before dnf: lets rpm give files to owners that a single user cannot have."""
         self._folders = Folders(start, self._cache, who)
         self._states: dict[str, str] = {}
         self._overlay: bool | None = None
@@ -281,7 +285,8 @@ class BuildRoots:
         cache = self._dnf_cache(target)
         cache.mkdir(parents=True, exist_ok=True)
         begin = _size(root_log)
-        argv = entered(self._who, folder, command, layers=layers, cache=cache)
+        wrapped = [*self._owners, *command]
+        argv = entered(self._who, folder, wrapped, layers=layers, cache=cache)
         status = build.run(argv, log=root_log, env={"HOME": str(folder)})
         if status == 0:
             return
@@ -308,8 +313,9 @@ class BuildRoots:
         error = RpmError(f"{build.name}: dnf ended with status {status}, see {root_log}: {tail}")
         if self._who is Identity.SINGLE and "chown" in said:
             error.add_note(
-                "packages hold files of several owners, which takes subordinate ids: "
-                "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"
+                "packages hold files of several owners, which takes the program fakeroot, or "
+                "subordinate ids: usermod --add-subuids 100000-165535 --add-subgids "
+                "100000-165535 USER"
             )
         return error
 

@@ -127,7 +127,7 @@ def complaint(text: str, name: str) -> RpmError | None:
 _FULL = (
     re.compile(r"^.*No space left on device.*$", re.MULTILINE),
     re.compile(r"^.*more space (?:needed )?on the .* filesystem.*$", re.MULTILINE),
-    re.compile(r"^.*[Dd]isk [Rr]equirements:?\n.*$", re.MULTILINE),
+    re.compile(r"^.*disk requirements:?\n.*$", re.MULTILINE | re.IGNORECASE),
 )
 _UNREACHABLE = (
     (re.compile(r"Status code: (?P<code>\d+) for (?P<url>\S+)"), "status {code}"),

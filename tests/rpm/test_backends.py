@@ -489,6 +489,7 @@ def importing() -> dict[str, str]:
 
 def test_an_ordinary_user_builds_without_any_privilege(target: Target):
     require_root()
+    require_tool("fakeroot")
     home = Path(os.path.realpath(f"/var/tmp/rackseed-ordinary-{os.getpid()}"))
     home.mkdir()
     os.chown(home, ORDINARY, ORDINARY)
