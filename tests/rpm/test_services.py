@@ -1,0 +1,398 @@
+"""Our own service packages on the fixture distribution: installed by dnf, started, asked.
+
+Each service runs as its unit says, in one sandbox with a network of its own, on SQLite and
+without a message queue.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.fixture_distribution.root import Root
+from tests.tools import require_tool
+
+SPECS = (
+    "openstack-keystone",
+    "openstack-glance",
+    "openstack-placement",
+    "openstack-nova",
+    "python-openstackclient",
+)
+
+PACKAGES = (
+    "openstack-keystone",
+    "openstack-glance",
+    "openstack-placement-api",
+    "openstack-nova-api",
+    "openstack-nova-conductor",
+    "openstack-nova-scheduler",
+    "python3-openstackclient",
+)
+
+PASSWORD = "a-password-of-a-test"
+IDENTITY = "http://127.0.0.1:5000/v3"
+
+PATIENCE = 120.0
+"""Seconds that one service has to be ready, on a machine that does other things, too."""
+
+CREDENTIALS: Mapping[str, str] = {
+    "OS_AUTH_URL": IDENTITY,
+    "OS_USERNAME": "admin",
+    "OS_PASSWORD": PASSWORD,
+    "OS_PROJECT_NAME": "admin",
+    "OS_USER_DOMAIN_NAME": "Default",
+    "OS_PROJECT_DOMAIN_NAME": "Default",
+}
+
+
+ACCOUNTS = """
+import sys
+import openstack
+
+identity = openstack.connect().identity
+project = identity.create_project(name="service", domain_id="default")
+role = identity.find_role("admin")
+for name, kind, url in (
+    ("glance", "image", "http://127.0.0.1:9292"),
+    ("placement", "placement", "http://127.0.0.1:8778"),
+    ("nova", "compute", "http://127.0.0.1:8774/v2.1"),
+):
+    user = identity.create_user(name=name, password=sys.argv[1], domain_id="default")
+    identity.assign_project_role_to_user(project, user, role)
+    service = identity.create_service(name=name, type=kind)
+    for interface in ("public", "internal"):
+        identity.create_endpoint(
+            service_id=service.id, interface=interface, url=url, region_id="here"
+        )
+"""
+"""What an operator says to Keystone once, in one process: each command takes seconds to begin."""
+
+
+class Host:
+    """A sandbox around an installed root in which commands and units of it run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._units: list[subprocess.Popen[bytes]] = []
+        (root / "notify").mkdir(mode=0o755)
+        read, write = os.pipe()
+        self._sandbox = subprocess.Popen(
+            [
+                *("bwrap", "--bind", str(root), "/", "--dev", "/dev", "--proc", "/proc"),
+                *("--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/dev/shm"),
+                *("--tmpfs", "/run", "--unshare-pid", "--unshare-net"),
+                *("--die-with-parent", "--info-fd", str(write), "sleep", "infinity"),
+            ],
+            pass_fds=[write],
+            env={"PATH": "/usr/bin:/usr/sbin"},
+        )
+        os.close(write)
+        with os.fdopen(read) as told:
+            pid = json.load(told)["child-pid"]
+        end = time.monotonic() + PATIENCE
+        while not Path(f"/proc/{pid}/root/notify").exists():
+            assert time.monotonic() < end, "the sandbox did not begin"
+            time.sleep(0.05)
+        self._enter = ["nsenter", f"--target={pid}", "--mount", "--net", "--pid"]
+        self._enter += ["--root", "--"]
+
+    def close(self) -> None:
+        self._sandbox.kill()
+        for process in [*self._units, self._sandbox]:
+            process.wait(30)
+
+    def run(self, *argv: str, user: str = "root", env: Mapping[str, str] | None = None) -> str:
+        """The standard output of a command that must succeed."""
+        done = subprocess.run(
+            self._command(user, env or {}, argv), check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
+        return done.stdout
+
+    def openstack(self, *words: str) -> object:
+        return json.loads(self.run("openstack", *words, "-f", "json", env=CREDENTIALS))
+
+    def start(self, unit: str, port: int | None = None) -> None:
+        """Starts a unit as systemd would, and waits until it says that it is ready."""
+        lines = (self.root / "usr/lib/systemd/system" / unit).read_text("utf-8").splitlines()
+        said = dict(line.split("=", 1) for line in lines if re.match(r"[A-Z]\w+=", line))
+        address = f"/notify/{unit}"
+        env = self._environment(said)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            ready.bind(str(self.root) + address)
+            (self.root / f"notify/{unit}").chmod(0o777)
+            argv = self._command(
+                said["User"], {**env, "NOTIFY_SOCKET": address}, said["ExecStart"].split()
+            )
+            with (self.root / "notify" / f"{unit}.log").open("wb") as log:
+                process = subprocess.Popen(argv, stdout=log, stderr=log)
+            self._units.append(process)
+            if said["Type"] == "notify":
+                ready.settimeout(PATIENCE)
+                try:
+                    while b"READY=1" not in ready.recv(4096):
+                        pass
+                except TimeoutError:
+                    pytest.fail(f"{unit} did not say that it is ready\n{self.logs()}")
+        if port:
+            self._wait_for(port, unit)
+        assert process.poll() is None, f"{unit} ended\n{self.logs()}"
+
+    def _environment(self, said: Mapping[str, str]) -> Mapping[str, str]:
+        lines = [said["Environment"]] if "Environment" in said else []
+        file = self.root / said.get("EnvironmentFile", "-").lstrip("-/")
+        if file.is_file():
+            lines += file.read_text("utf-8").splitlines()
+        return {name: value.strip('"') for name, value in (line.split("=", 1) for line in lines)}
+
+    def _wait_for(self, port: int, unit: str) -> None:
+        probe = f"import socket; socket.create_connection(('127.0.0.1', {port}), 1).close()"
+        end = time.monotonic() + PATIENCE
+        argv = self._command("root", {}, ("python3", "-c", probe))
+        while subprocess.run(argv, check=False, capture_output=True).returncode:
+            assert time.monotonic() < end, f"{unit} does not listen on {port}\n{self.logs()}"
+            time.sleep(0.2)
+
+    def _command(self, user: str, env: Mapping[str, str], argv: tuple[str, ...] | list[str]):
+        home = "/root" if user == "root" else f"/var/lib/{user}"
+        words = {"PATH": "/usr/bin:/usr/sbin", "HOME": home, "LC_ALL": "C.UTF-8", **env}
+        return [
+            *self._enter,
+            *("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"),
+            *("env", "--chdir=/", "-i", *(f"{name}={value}" for name, value in words.items())),
+            *argv,
+        ]
+
+    def logs(self) -> str:
+        """The ends of all logs."""
+        found = [*self.root.glob("var/log/*/*.log"), *self.root.glob("notify/*.log")]
+        return "\n".join(f"== {f.name}\n" + f.read_text("utf-8", "replace")[-1500:] for f in found)
+
+
+@pytest.fixture(scope="module")
+def repository(fixture_target_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages, built from their specs with the product's own command."""
+    require_tool("createrepo_c", "createrepo-c")
+    results = tmp_path_factory.mktemp("services")
+    argv = [sys.executable, "-m", "provision.cli.main", "rpm", "build", *SPECS]
+    argv += [f"--target={fixture_target_path}", "--backend=chroot", f"--results={results}"]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path_factory.mktemp("repository")
+    for package in results.rglob("*.rpm"):
+        if not package.name.endswith(".src.rpm"):
+            shutil.copy(package, folder)
+    subprocess.run(["createrepo_c", "--quiet", str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fixture_target_path(fixture_target: Path) -> Path:
+    return fixture_target
+
+
+@pytest.fixture(scope="module")
+def host(
+    repository: Path, fixture_distribution: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Host]:
+    folder = tmp_path_factory.mktemp("host")
+    root = Root(folder, {"fixture": fixture_distribution, "services": repository})
+    root.install("@core", *PACKAGES)
+    running = Host(root.path)
+    try:
+        configure(root.path)
+        bring_up(running)
+        yield running
+    finally:
+        running.close()
+
+
+def configure(root: Path) -> None:
+    """What an operator says, in files of his own beside those of the packages.
+
+    One worker each where several would write to SQLite as they begin.
+    """
+    write(root, "keystone", "keystone", {"database": {"connection": database("keystone")}})
+    write(
+        root,
+        "glance",
+        "glance",
+        {
+            "database": {"connection": database("glance")},
+            "keystone_authtoken": account("glance"),
+        },
+    )
+    write(
+        root,
+        "placement",
+        "placement",
+        {
+            "placement_database": {"connection": database("placement")},
+            "keystone_authtoken": account("placement"),
+        },
+    )
+    write(
+        root,
+        "nova",
+        "nova",
+        {
+            "DEFAULT": {"transport_url": "fake:/"},
+            "database": {"connection": database("nova")},
+            "api_database": {"connection": database("nova", "nova-api")},
+            "keystone_authtoken": account("nova"),
+            "placement": account("nova"),
+            "service_user": {"send_service_user_token": "true", **account("nova")},
+        },
+    )
+
+    for service, unit in (
+        ("keystone", "openstack-keystone"),
+        ("placement", "openstack-placement-api"),
+    ):
+        options = f"--config=/usr/share/{service}/gunicorn.conf.py --workers=1"
+        (root / "etc/sysconfig").mkdir(exist_ok=True)
+        (root / "etc/sysconfig" / unit).write_text(f'GUNICORN_CMD_ARGS="{options}"\n', "utf-8")
+
+
+def write(root: Path, service: str, name: str, said: Mapping[str, Mapping[str, str]]) -> None:
+    folder = root / "etc" / service / f"{name}.conf.d"
+    folder.mkdir()
+    text = "".join(
+        f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in options.items())
+        for section, options in said.items()
+    )
+    (folder / "site.conf").write_text(text, encoding="utf-8")
+
+
+def database(service: str, name: str | None = None) -> str:
+    return f"sqlite:////{file(service, name)}?timeout={PATIENCE:g}"
+
+
+def file(service: str, name: str | None = None) -> str:
+    return f"var/lib/{service}/{name or service}.sqlite"
+
+
+def let_many_write(host: Host, service: str, name: str | None = None) -> None:
+    """SQLite's write-ahead log, so that readers and a writer do not wait for one another."""
+    statement = "PRAGMA journal_mode = WAL"
+    script = f"import sqlite3; sqlite3.connect('/{file(service, name)}').execute('{statement}')"
+    host.run("python3", "-c", script, user=service)
+
+
+def account(name: str) -> Mapping[str, str]:
+    return {
+        "auth_url": IDENTITY,
+        "www_authenticate_uri": IDENTITY,
+        "auth_type": "password",
+        "username": name,
+        "password": PASSWORD,
+        "project_name": "service",
+        "user_domain_name": "Default",
+        "project_domain_name": "Default",
+        "region_name": "here",
+    }
+
+
+def bring_up(host: Host) -> None:
+    """As the installation guide of OpenStack says."""
+    host.run("keystone-manage", "db_sync", user="keystone")
+    let_many_write(host, "keystone")
+    for keys in ("fernet_setup", "credential_setup"):
+        host.run("keystone-manage", keys, "--keystone-user=keystone", "--keystone-group=keystone")
+    urls = [f"--bootstrap-{kind}-url={IDENTITY}" for kind in ("public", "internal", "admin")]
+    host.run(
+        *("keystone-manage", "bootstrap", f"--bootstrap-password={PASSWORD}"),
+        *(*urls, "--bootstrap-region-id=here"),
+        user="keystone",
+    )
+    host.start("openstack-keystone.service", 5000)
+    host.run("/usr/lib/openstack/client/bin/python3", "-c", ACCOUNTS, PASSWORD, env=CREDENTIALS)
+    host.run("glance-manage", "db_sync", user="glance")
+    host.run("placement-manage", "db", "sync", user="placement")
+    host.run("nova-manage", "api_db", "sync", user="nova")
+    host.run("nova-manage", "cell_v2", "map_cell0", user="nova")
+    host.run("nova-manage", "cell_v2", "create_cell", "--name=cell1", user="nova")
+    host.run("nova-manage", "db", "sync", user="nova")
+    for service, name in (("glance", ""), ("placement", ""), ("nova", ""), ("nova", "nova-api")):
+        let_many_write(host, service, name)
+    host.start("openstack-glance-api.service", 9292)
+    host.start("openstack-placement-api.service", 8778)
+    host.start("openstack-nova-api.service", 8774)
+    host.start("openstack-nova-conductor.service")
+    host.start("openstack-nova-scheduler.service")
+
+
+def test_keystone_gives_a_token(host: Host):
+    token = host.openstack("token", "issue")
+    assert token["id"].startswith("gAAAA"), "a Fernet token"
+
+
+def test_keystone_refuses_a_wrong_password(host: Host):
+    with pytest.raises(AssertionError, match="requires authentication"):
+        host.run("openstack", "token", "issue", env={**CREDENTIALS, "OS_PASSWORD": "wrong"})
+
+
+def test_glance_keeps_an_image(host: Host):
+    content = os.urandom(100_000)
+    (host.root / "image").write_bytes(content)
+    host.openstack("image", "create", "--file=/image", "--disk-format=raw", "tiny")
+    assert [image["Status"] for image in host.openstack("image", "list")] == ["active"]
+    (stored,) = (host.root / "var/lib/glance/images").iterdir()
+    assert stored.read_bytes() == content
+
+
+def test_nova_lists_flavours_and_its_services(host: Host):
+    host.openstack("flavor", "create", "--ram=64", "--disk=1", "--vcpus=1", "small")
+    assert [(f["Name"], f["RAM"]) for f in host.openstack("flavor", "list")] == [("small", 64)]
+    services = {s["Binary"]: s["State"] for s in host.openstack("compute", "service", "list")}
+    assert services == {"nova-conductor": "up", "nova-scheduler": "up"}
+
+
+def test_placement_counts_resources(host: Host):
+    host.openstack("resource", "provider", "create", "a-host")
+    providers = host.openstack("resource", "provider", "list")
+    assert [provider["name"] for provider in providers] == ["a-host"]
+
+
+@pytest.mark.parametrize("service", ["keystone", "glance", "placement", "nova"])
+def test_services_write_their_logs_where_the_package_says(host: Host, service: str):
+    logs = [path for path in (host.root / "var/log" / service).iterdir() if path.stat().st_size]
+    assert logs, f"/var/log/{service} has no log"
+    lines = (host.root / "etc/passwd").read_text("utf-8").splitlines()
+    numbers = {line.split(":")[0]: int(line.split(":")[2]) for line in lines}
+    assert {path.stat().st_uid for path in logs} == {numbers[service]}
+
+
+def test_no_secret_is_readable_for_everybody(host: Host):
+    for service in ("keystone", "glance", "placement", "nova"):
+        assert (host.root / "etc" / service).stat().st_mode & 0o007 == 0, f"/etc/{service}"
+        for folder in ("var/lib", "var/log"):
+            assert (host.root / folder / service).stat().st_mode & 0o007 == 0, (
+                f"/{folder}/{service}"
+            )
+
+
+def test_the_same_sources_give_the_same_payload(
+    repository: Path, fixture_target_path: Path, tmp_path: Path
+):
+    argv = [sys.executable, "-m", "provision.cli.main", "rpm", "build", "python-openstackclient"]
+    argv += [f"--target={fixture_target_path}", "--backend=chroot", f"--results={tmp_path}"]
+    subprocess.run([*argv, "--rebuild"], check=True, capture_output=True)
+    (again,) = tmp_path.rglob("python3-openstackclient-*.rpm")
+    first = repository / again.name
+    assert payload(again) == payload(first)
+
+
+def payload(package: Path) -> str:
+    query = "%{PAYLOADDIGEST} [%{FILENAMES} %{FILEDIGESTS} %{FILEMODES:perms}\n]"
+    argv = ["rpm", "--query", "--package", f"--queryformat={query}", str(package)]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
