@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.fixture_distribution.target import write_target
-from tests.tools import require_tool
+from tests.tools import missing, require_tool
 
 RUN = [sys.executable, "-c", "from provision.cli.main import main; main()", "rpm", "build"]
 
 ORDINARY = 4243
 """A user number that nobody has."""
+
+AS_ORDINARY = ("setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups")
 
 SPEC = """\
 Name: {name}
@@ -204,9 +206,10 @@ def test_a_user_without_root_builds_too(
     own = Builds(write_target(home, {"fixture": home / "fixture"}), home / "cache", home)
     own.environment["HOME"] = str(home)
     os.chown(home, ORDINARY, ORDINARY)
-    who = (f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups")
+    python = python_for_all()
+    own.environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
-        ["setpriv", *who, *own.argv(spec)],
+        [*AS_ORDINARY, python, *own.argv(spec)[1:]],
         env=own.environment,
         capture_output=True,
         text=True,
@@ -216,6 +219,21 @@ def test_a_user_without_root_builds_too(
     assert done.returncode == 0, done.stdout + done.stderr
     (rpm,) = home.glob("results/fixture-1/chain-tool-1-1*/*.noarch.rpm")
     assert rpm.stat().st_uid == ORDINARY
+
+
+def python_for_all() -> str:
+    """A Python that another user may run, also where ours lies in root's home."""
+    path = os.pathsep.join(path for path in sys.path if path)
+    for python in (sys.executable, "/usr/bin/python3"):
+        works = subprocess.run(
+            [*AS_ORDINARY, python, "-c", "import provision.cli.main, aiohttp, rich, yaml"],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            check=False,
+        )
+        if works.returncode == 0:
+            return python
+    return missing("no Python with our dependencies that another user may run")
 
 
 def sleeps() -> list[int]:
