@@ -33,9 +33,15 @@ def continued(script: str) -> str:
     lines = [line.rstrip() for line in script.splitlines()]
     kept = [line for line in lines if line and not line.lstrip().startswith("#")]
     ended = [line if line.endswith(OPEN_ENDS) else f"{line};" for line in kept]
-    return " \\\n".join(f"    {line}" for line in ended).strip() + "\n"
+    joined = [line if line.endswith("\\") else f"{line} \\" for line in ended]
+    return "\n".join(f"    {line}" for line in joined).strip().removesuffix(" \\")
 
 
 def shell_lines(text: str) -> str:
-    """Lines as the arguments of `printf '%s\\n'`; no value here has a single quote."""
-    return " ".join(f"'{line}'" for line in text.splitlines())
+    """Lines as the arguments of `printf '%s\\n'`, one below the other.
+
+    Raises ValueError for a single quote, which would end its argument.
+    """
+    if "'" in text:
+        raise ValueError("a single quote in lines that a shell is to write")
+    return "".join(f" \\\n    '{line}'" for line in text.splitlines())
