@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
-import jinja2
-
 from kickstarts.errors import BadValue
 from kickstarts.plan import DiskChoice, Firmware, InstallPlan, Layout
 from kickstarts.roles.base import Role
 from kickstarts.systems import System, mirrored, system
+from kickstarts.templating import environment
 from kickstarts.values import MASK, Secret
 
 
@@ -20,7 +19,7 @@ def render(plan: InstallPlan, *, masked: bool = False) -> str:
     """
     kind = system(plan.system)
     check_fit(plan, kind)
-    template = _environment().get_template("base.ks.j2")
+    template = environment().get_template("base.ks.j2")
     return template.render(_values(plan, kind), reveal=_mask if masked else Secret.reveal)
 
 
@@ -83,15 +82,3 @@ def _scripts(packages: tuple[str, ...], folder: str, suffix: str) -> Mapping[str
 
 def _mask(_: Secret) -> str:
     return MASK
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("kickstarts"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )

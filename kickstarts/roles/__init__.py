@@ -1,4 +1,4 @@
-"""The roles: each package below this one is a role, found by being there."""
+"""The roles: each package below this one that names its `ROLE` is one, found by being there."""
 
 import importlib
 import pkgutil
@@ -13,7 +13,7 @@ def roles() -> Mapping[str, type[Role]]:
     packages = [each.name for each in pkgutil.iter_modules(__path__) if each.ispkg]
     modules = [importlib.import_module(f"{__name__}.{name}") for name in packages]
     found: dict[str, type[Role]] = {Base.name: Base}
-    found |= {module.ROLE.name: module.ROLE for module in modules}
+    found |= {module.ROLE.name: module.ROLE for module in modules if hasattr(module, "ROLE")}
     return found
 
 

@@ -1,0 +1,1 @@
+"""Programs that the controller's steps carry to the host."""

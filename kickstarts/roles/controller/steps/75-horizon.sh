@@ -1,0 +1,33 @@
+# The dashboard, where its package is installed: over TLS, as people type their passwords there.
+# shellcheck shell=bash
+settings=/etc/openstack-dashboard/local_settings.d/60-rackseed.py
+if [ -d "${settings%/*}" ]; then
+    write "$settings" root:apache 0640 <<END
+OPENSTACK_HOST = "$CONTROLLER"
+OPENSTACK_KEYSTONE_URL = "http://$CONTROLLER:5000/v3"
+OPENSTACK_KEYSTONE_MULTIDOMAIN_SUPPORT = True
+ALLOWED_HOSTS = ["$HOST", "${HOST%%.*}", "$ADDRESS"]
+SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+        "LOCATION": "$CONTROLLER:11211",
+    }
+}
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True
+WEBROOT = "/dashboard/"
+END
+    write /etc/httpd/conf.d/60-rackseed-tls.conf root:root 0644 <<END
+SSLCertificateFile /etc/pki/rackseed/controller.crt
+SSLCertificateKeyFile /etc/pki/rackseed/controller.key
+RewriteEngine on
+RewriteCond %{HTTPS} off
+RewriteCond %{REQUEST_URI} ^/dashboard
+RewriteRule ^ https://$HOST%{REQUEST_URI} [L,R=301]
+END
+    command -v setsebool >/dev/null && setsebool -P httpd_can_network_connect on
+    serve httpd.service
+else
+    echo 'openstack-dashboard is not installed'
+fi

@@ -1,0 +1,62 @@
+# What steps share. A step runs with -eu -o pipefail, its settings and secrets set, and may run
+# again at any time: each of these finds out first whether there is anything to do.
+# shellcheck shell=bash
+# shellcheck disable=SC1091 # these files exist on the host only
+. "$SETTINGS/settings"
+[ ! -e "$SETTINGS/secrets" ] || . "$SETTINGS/secrets"
+
+fail() {  # MESSAGE
+    echo "$1" >&2
+    exit 1
+}
+
+write() {  # FILE OWNER:GROUP MODE: the file holds what stdin says, and its services know of it
+    local new
+    new=$(mktemp "$1.XXXXXX")
+    cat >"$new"
+    if ! cmp --silent "$new" "$1"; then
+        echo "writing $1"
+        cat "$new" >"$1.rackseed-new"
+        chown "$2" "$1.rackseed-new"
+        chmod "$3" "$1.rackseed-new"
+        mv "$1.rackseed-new" "$1"
+        ! command -v restorecon >/dev/null || restorecon "$1"
+        # Kept in a file: if the step stops before the restart, its next run makes up for it.
+        touch "$STATE/$STEP.restart"
+    fi
+    rm "$new"
+    chown "$2" "$1"
+    chmod "$3" "$1"
+}
+
+has_unit() { systemctl cat "$1" >/dev/null 2>&1; }
+
+serve() {  # UNIT...: enabled, running, and with the files that this step wrote
+    local unit
+    for unit in "$@"; do
+        systemctl enable --quiet "$unit"
+        if [ -e "$STATE/$STEP.restart" ]; then
+            systemctl restart "$unit"
+        else
+            systemctl start "$unit"
+        fi
+    done
+    rm -f "$STATE/$STEP.restart"
+}
+
+wait_for() {  # SECONDS COMMAND...: until the command succeeds
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$deadline" ] || fail "not in time: $*"
+        sleep 2
+    done
+}
+
+listens() { timeout 5 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null; }
+
+answers() {  # URL: the service behind it does; any word of HTTP will do
+    curl --silent --output /dev/null --max-time 10 "$1"
+}
+
+as() { runuser --user "$1" -- "${@:2}"; }  # USER COMMAND...
