@@ -80,8 +80,12 @@ def test_a_source_package_that_is_not_what_the_metadata_says_is_refused(reposito
         find_srpms(f"{url}/current", [], tmp_path, PROGRAMS)
 
 
-def test_they_are_built_for_another_target_in_order(repository, fixture_target, tmp_path):
+def test_they_are_built_for_another_target_in_order(
+    repository, fixture_target, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    results = tmp_path / "results"
     words = ["rpm", "rebuild", "--from", str(repository), "--target", str(fixture_target)]
-    assert invoke([*words, "--backend", "chroot", "--results", str(tmp_path)]) == 0
-    made = sorted(path.name for path in tmp_path.rglob("*.noarch.rpm"))
+    assert invoke([*words, "--backend", "chroot", "--results", str(results)]) == 0
+    made = sorted(path.name for path in results.rglob("*.noarch.rpm"))
     assert made == ["aaa-fixture-1-1.noarch.rpm", "zzz-fixture-10-1.noarch.rpm"]
