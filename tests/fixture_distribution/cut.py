@@ -17,13 +17,15 @@ from tests.fixture_distribution.names import (
     PROVIDES,
     REQUIRES,
     SETUP_OWNS,
+    USERS,
     rpm_names,
 )
 
 PRUNED = re.compile(
-    r"/(dev|proc|sys|run|tmp)/|/var/(lib/(dpkg|apt|pam|shells\.state|ucf)|cache/.|log/.)"
+    r"/(dev|proc|sys|run|tmp)/|/var/(lib/(dpkg|apt|pam|shells\.state|ucf)|cache/.|log/.|spool/cron)"
     r"|/etc/(apt|dpkg|rc[0-9S]\.d|init\.d|cron\.|ld\.so\.cache|resolv\.conf|hostname|machine-id)"
-    r"|.*/__pycache__|/root/\.ssh|.*/deb-systemd-|/(etc|usr/lib)/os-release|/usr/share/info/"
+    r"|.*/__pycache__|/root/\.ssh|.*/deb-systemd-|/(etc|usr/lib)/os-release|/usr/share/info/|/etc/(apache2|chrony|mysql|ppp|resolvconf|network|sv|apparmor\.d)/"
+    r"|/usr/(sbin/a2|lib/systemd/system/(apache|chrony|mysql|mariadb[@-]))"
 )
 """What no package is to carry, whatever put it there."""
 
@@ -41,6 +43,10 @@ class Rpm:
     configs: set[str] = field(default_factory=set)
     provides: set[str] = field(default_factory=set)
     requires: set[str] = field(default_factory=set)
+    requires_pre: set[str] = field(default_factory=set)
+    """What its `%pre` needs, beside `filesystem`."""
+    owners: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """User and group of the paths that are not root's."""
     scripts: Mapping[str, str] = field(default_factory=dict)
     """By the name of the spec's section: `post`."""
 
@@ -62,7 +68,28 @@ def cut(tree: Tree, dist: str) -> dict[str, Rpm]:
         rpm.provides |= set(PROVIDES.get(name, ()))
         rpm.requires |= set(REQUIRES.get(name, "").split())
         rpm.requires -= {name, *NOT_REQUIRED.get(name, "").split()}
+        if name not in ("filesystem", "setup"):  # which come before there are accounts
+            rpm.owners |= _owners(tree, rpm)
+        if rpm.owners:
+            rpm.requires_pre.add("setup")
     return rpms
+
+
+def beyond(rpms: Mapping[str, Rpm], base: frozenset[str]) -> dict[str, Rpm]:
+    """Those that no Debian package of the base has a part in."""
+    names = rpm_names()
+    known = {names.get(old, old) for old in base}
+    return {name: rpm for name, rpm in rpms.items() if name not in known}
+
+
+def _owners(tree: Tree, rpm: Rpm) -> dict[str, tuple[str, str]]:
+    found = {}
+    for path in rpm.files | rpm.folders:
+        status = (tree.root / path.lstrip("/")).lstat()
+        if status.st_uid or status.st_gid:
+            user, group = tree.users[status.st_uid], tree.groups[status.st_gid]
+            found[path] = (USERS.get(user, user), USERS.get(group, group))
+    return found
 
 
 def _start(tree: Tree, name: str, dist: str) -> Rpm:
@@ -130,6 +157,8 @@ def _take_the_rest(tree: Tree, rpms: dict[str, Rpm], owners: dict[str, str]) -> 
         if name:
             rpms[name].files.add(path)
             owners[path] = name
+            if name == "setup" and path.startswith("/etc/"):
+                rpms[name].configs.add(path)
     shared = rpms["filesystem"].folders
     for name, rpm in rpms.items():
         if name != "filesystem":

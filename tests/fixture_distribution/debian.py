@@ -34,6 +34,8 @@ class Tree:
 
     root: Path
     packages: Mapping[str, DebianPackage]
+    users: Mapping[int, str]
+    groups: Mapping[int, str]
 
     def paths(self) -> Iterator[tuple[str, os.stat_result]]:
         """Every path below the root with its status, in order."""
@@ -79,6 +81,8 @@ def sources(suite: str) -> list[str]:
 
 def closure(wanted: Sequence[str]) -> str:
     """What this machine's lists know of `wanted` and all that they may depend on."""
+    if not wanted:
+        return ""
     lacking = [f"--no-{kind}" for kind in UNCOUNTED]
     named = _output(["apt-cache", "depends", "--recurse", *lacking, *wanted]).splitlines()
     names = sorted({line for line in named if not line.startswith((" ", "<", "|"))})
@@ -109,7 +113,17 @@ def read(root: Path) -> Tree:
     """The tree at `root` with what dpkg recorded."""
     records = (root / "var/lib/dpkg/status").read_text(encoding="utf-8").split("\n\n")
     packages = (_package(root, _fields(record)) for record in records if record.strip())
-    return Tree(root, {package.name: package for package in packages})
+    return Tree(
+        root,
+        {package.name: package for package in packages},
+        users=_numbered(root / "etc/passwd"),
+        groups=_numbered(root / "etc/group"),
+    )
+
+
+def _numbered(accounts: Path) -> dict[int, str]:
+    lines = [line.split(":") for line in accounts.read_text(encoding="utf-8").splitlines()]
+    return {int(number): name for name, _, number, *_ in lines}
 
 
 def _package(root: Path, fields: Mapping[str, str]) -> DebianPackage:

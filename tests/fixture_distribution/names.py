@@ -10,9 +10,9 @@ def words(text: str) -> tuple[str, ...]:
 
 BASE = words(
     "base-passwd bash bzip2 ca-certificates coreutils cpio curl debugedit diffutils file findutils"
-    " gawk gcc grep gzip hostname info iproute2 kmod libc6-dev login make openssl passwd patch"
-    " procps python3 python3-dev python3-pip python3-setuptools python3-venv python3-wheel rpm sed"
-    " systemd tar unzip util-linux xz-utils zstd"
+    " gawk gcc grep gzip hostname info iproute2 kmod libc6-dev libpq5 libxslt1.1 login logrotate"
+    " make openssl passwd patch pciutils procps python3 python3-dev python3-pip python3-setuptools"
+    " python3-venv python3-wheel rpm sed sudo systemd tar unzip util-linux xz-utils zstd"
 )
 """Debian packages that the base repository is grown from."""
 
@@ -20,25 +20,35 @@ LEFT_OUT = words(
     "adduser apt debconf debian-archive-keyring dpkg gcc-12-base gpgv init-system-helpers"
     " install-info libapt-pkg6.0 libdebconfclient0 libjs-jquery libjs-sphinxdoc libjs-underscore"
     " libasan8 libitm1 liblsan0 libquadmath0 libtsan2 libubsan1"
-    " mawk readline-common sysvinit-utils ucf usrmerge"
+    " cron cron-daemon-common mawk netbase runit-helper sensible-utils"
+    " readline-common sysvinit-utils ucf usrmerge"
 )
 """Debian's own machinery, and what is big and unused: neither shipped nor required."""
 
 MERGED: Mapping[str, str] = {
+    "apr": "libapr1",
+    "apr-util": "libaprutil1 libaprutil1-dbd-sqlite3 libaprutil1-ldap",
     "bash": "bash dash",
     "binutils": "binutils binutils-common binutils-x86-64-linux-gnu binutils-aarch64-linux-gnu"
     " libbinutils libctf0 libctf-nobfd0 libgprofng0",
     "bzip2-libs": "libbz2-1.0",
     "cpp": "cpp cpp-12",
     "device-mapper": "dmsetup libdevmapper1.02.1",
+    "dnsmasq": "dnsmasq dnsmasq-base",
     "elfutils-libelf": "libelf1",
     "elfutils-libs": "libdw1",
+    "erlang": "erlang-base erlang-asn1 erlang-crypto erlang-eldap erlang-ftp erlang-inets"
+    " erlang-mnesia erlang-os-mon erlang-parsetools erlang-public-key erlang-runtime-tools"
+    " erlang-snmp erlang-ssl erlang-syntax-tools erlang-tftp erlang-tools erlang-xmerl",
+    "etcd": "etcd-server",
     "file-libs": "libmagic1 libmagic-mgc",
     "filesystem": "base-files",
     "gcc": "gcc gcc-12 libgcc-12-dev libcc1-0 libatomic1",
     "glibc": "libc6",
     "glibc-common": "libc-bin",
     "glibc-devel": "libc6-dev libc-dev-bin libnsl-dev libtirpc-dev rpcsvc-proto",
+    "glib2": "libglib2.0-0",
+    "httpd": "apache2 apache2-bin apache2-data apache2-utils",
     "iproute": "iproute2",
     "kernel-headers": "linux-libc-dev",
     "kmod-libs": "libkmod2",
@@ -53,12 +63,18 @@ MERGED: Mapping[str, str] = {
     "libgomp": "libgomp1",
     "libmount": "libmount1",
     "libmpc": "libmpc3",
+    "libpq": "libpq5",
     "libselinux": "libselinux1",
     "libstdc++": "libstdc++6",
     "libuuid": "libuuid1",
     "libxcrypt": "libcrypt1",
     "libxcrypt-devel": "libcrypt-dev",
     "libxml2": "libxml2",
+    "libxslt": "libxslt1.1",
+    "mariadb": "mariadb-client mariadb-client-core",
+    "mariadb-common": "mariadb-common mysql-common",
+    "mariadb-connector-c": "libmariadb3",
+    "mariadb-server": "mariadb-server mariadb-server-core",
     "ncurses-libs": "libtinfo6 libncursesw6",
     "openssl-libs": "libssl3",
     "pam": "libpam-runtime libpam0g libpam-modules libpam-modules-bin",
@@ -72,8 +88,12 @@ MERGED: Mapping[str, str] = {
     "python3-devel": "python3-dev python3.11-dev libpython3-dev libpython3.11-dev",
     "python3-libs": "libpython3.11-stdlib libpython3-stdlib libpython3.11 libpython3.11-minimal"
     " python3-distutils python3-lib2to3 media-types",
+    "python3-PyMySQL": "python3-pymysql",
+    "python3-memcached": "python3-memcache",
+    "python3-mod_wsgi": "libapache2-mod-wsgi-py3",
     "python3-pip": "python3-pip",
     "python3-setuptools": "python3-setuptools python3-pkg-resources",
+    "qemu-img": "qemu-utils",
     "rpm": "rpm rpm-common rpm2cpio",
     "rpm-build": "librpmbuild9",
     "rpm-libs": "librpm9 librpmio9",
@@ -160,6 +180,9 @@ SETUP_OWNS = words(
 )
 """What is left of the maintainer scripts' files and that a system needs."""
 
+ACCOUNTS = words("/etc/group /etc/gshadow /etc/passwd /etc/shadow")
+"""Files of `setup` that other packages add to."""
+
 GROUPS: Mapping[str, str] = {
     "buildsys-build": "bash bzip2 coreutils cpio diffutils file findutils fixture-release gawk"
     " glibc-minimal-langpack grep gzip info patch redhat-rpm-config rpm-build sed shadow-utils tar"
@@ -171,6 +194,14 @@ GROUPS: Mapping[str, str] = {
     " setup shadow-utils systemd util-linux",
 }
 """Groups of comps.xml, all members mandatory."""
+
+
+USERS: Mapping[str, str] = {
+    "_chrony": "chrony",
+    "memcache": "memcached",
+    "www-data": "apache",
+}
+"""Users and groups of Debian that are called otherwise."""
 
 
 def rpm_names() -> dict[str, str]:

@@ -53,10 +53,11 @@ class Root:
         sandbox: Sequence[str] = (
             "bwrap",
             *("--bind", str(self.path), "/"),
-            *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--tmpfs", "/tmp"),
+            *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"),
+            *("--perms", "1777", "--tmpfs", "/tmp"),
             "--unshare-pid",
             "--unshare-ipc",
-            "--unshare-uts",
+            *("--unshare-uts", "--hostname", "localhost"),
             "--die-with-parent",
             *(() if network else ("--unshare-net",)),
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.fixture_distribution.cut import Rpm
+from tests.fixture_distribution.names import ACCOUNTS
 
 MACROS = {
     "_dbpath": "%{_topdir}/db",
@@ -81,22 +82,26 @@ def _section(rpm: Rpm, listing: Path) -> str:
         f"AutoProv: {'yes' if rpm.files else 'no'}",
     ]
     if rpm.name != "filesystem":
-        lines.append("Requires(pre): filesystem")
+        lines += [f"Requires(pre): {name}" for name in sorted({"filesystem", *rpm.requires_pre})]
     lines += [f"Provides: {name}" for name in sorted(rpm.provides)]
     lines += [f"Requires: {name}" for name in sorted(rpm.requires)]
     lines += [f"%description -n {rpm.name}", f"{rpm.summary}."]
     for section, text in sorted(rpm.scripts.items()):
         lines += [f"%{section} -n {rpm.name}", text]
-    lines += [f"%files -n {rpm.name} -f {listing}", ""]
+    listed = f" -f {listing}" if rpm.files or rpm.folders else ""
+    lines += [f"%files -n {rpm.name}{listed}", ""]
     return "\n".join(lines)
 
 
 def _listing(rpm: Rpm) -> list[str]:
-    lines = [f"%dir {_quoted(path)}" for path in rpm.folders]
-    for path in rpm.files:
-        prefix = "%config(noreplace) " if path in rpm.configs else ""
-        lines.append(prefix + _quoted(path))
-    return sorted(lines)
+    lines = []
+    for path in sorted(rpm.folders | rpm.files):
+        user, group = rpm.owners.get(path, ("root", "root"))
+        kind = "%dir " if path in rpm.folders else ""
+        config = "%config(noreplace) " if path in rpm.configs else ""
+        grows = "%verify(not md5 size mtime) " if path in ACCOUNTS else ""
+        lines.append(f"%attr(-, {user}, {group}) {kind}{config}{grows}{_quoted(path)}")
+    return lines
 
 
 def _quoted(path: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixture_distribution import cache, make, names
+from tests.fixture_distribution import cache, extra, make, names
 from tests.fixture_distribution.root import Root
 from tests.fixture_distribution.target import write_target
 from tests.tools import require_root, require_tool
@@ -40,6 +40,20 @@ def fixture_tools() -> None:
 def fixture_distribution(fixture_tools: None) -> Path:
     """The folder of the repository `fixture`."""
     return cache.cached("base", names.BASE, make.make_base)
+
+
+@pytest.fixture(scope="session")
+def fixture_extra(fixture_distribution: Path) -> Path:
+    """The folder of `fixture-extra`: the services of a controller, and names of other packages."""
+    wanted = [*names.BASE, *extra.EXTRA]
+    base = fixture_distribution
+    return cache.cached("extra", wanted, lambda folder: make.make_extra(folder, base))
+
+
+@pytest.fixture(scope="session")
+def fixture_openstack(fixture_tools: None) -> Path:
+    """The folder of `fixture-openstack`: RDO's names with nothing behind them."""
+    return cache.cached("openstack", (), make.make_openstack)
 
 
 @pytest.fixture(scope="session")
