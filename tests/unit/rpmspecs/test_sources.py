@@ -1,6 +1,9 @@
 import hashlib
+import os
 import re
+import signal
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -24,6 +27,13 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append((self.path, self.headers.get("Range")))
         if self.path.endswith("/missing"):
             self.send_error(404)
+        elif self.path.endswith("/slow"):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(BODY)))
+            self.end_headers()
+            self.wfile.write(BODY[:1000])
+            self.wfile.flush()
+            self.server.go_on.wait(20)
         elif self.path.endswith("/busy") and len(self.server.asked) < 2:
             self.send_error(503)
         elif self.path.endswith("/broken") and len(self.server.asked) < 2:
@@ -47,10 +57,12 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.asked = []
+        http.go_on = threading.Event()
         thread = threading.Thread(target=http.serve_forever, args=(0.01,))
         thread.start()
         http.url = f"http://127.0.0.1:{http.server_port}"
         yield http
+        http.go_on.set()
         http.shutdown()
         thread.join()
 
@@ -121,6 +133,20 @@ def test_the_environments_proxy_is_honoured(http, tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", http.url)
     fetch([Source(DIGEST, "a", "http://sources.example.org/a")], tmp_path, PROGRAMS)
     assert http.asked == [("http://sources.example.org/a", None)]
+
+
+def test_an_interruption_ends_a_download_at_once(http, tmp_path):
+    def interrupt():
+        while not http.asked:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fetch([Source(DIGEST, "a", f"{http.url}/slow")], tmp_path, PROGRAMS)
+    assert time.monotonic() - begin < 5
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_may_lie_in_a_folder(tmp_path):
