@@ -9,8 +9,19 @@ from rpmspecs.koji import KojiBackend, KojiSettings, log_in
 from rpmspecs.target import Family, Repository, ServicePackages, Target
 from tests.koji_hub import CLOSED, FixtureHub, serving
 from tests.repository import make_rpm
+from tests.tools import missing
 
-koji = pytest.importorskip("koji")
+try:
+    import koji
+except ImportError:
+    koji = None
+
+
+@pytest.fixture(autouse=True)
+def library() -> None:
+    if koji is None:
+        missing("the koji library is not installed:  pip install 'rackseed[koji]'")
+
 
 TARGET = Target(
     name="fixture-1",
