@@ -1,5 +1,6 @@
 """The Jinja environment of the answers that are text, and how shell gets into one line."""
 
+import json
 from functools import cache
 
 import jinja2
@@ -21,6 +22,7 @@ def environment() -> jinja2.Environment:
     )
     made.filters["continued"] = continued
     made.filters["lines"] = shell_lines
+    made.filters["quoted"] = json.dumps  # what is text in JSON is text in YAML
     return made
 
 
