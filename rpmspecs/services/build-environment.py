@@ -23,8 +23,12 @@ from typing import BinaryIO
 BUILD_ONLY = frozenset({"installer"})
 """Carried for this program; no service imports it."""
 
-NOT_INSTALLED = re.compile(r"(^|/)tests/|\.(exe|po|pot|pyx|pxd|h|c|cpp)$")
-"""Tests are most of a service's files; launchers are for another system."""
+NOT_INSTALLED = re.compile(
+    r"(^|/)tests/|\.(exe|po|pot|pyx|pxd|h|c|cpp)$"
+    r"|^googleapiclient/discovery_cache/documents/(?!storage\.)"
+)
+"""Tests are most of a service's files; launchers are for another system; Cinder speaks to one of
+Google's interfaces, and the descriptions of all take 82 MB."""
 
 LICENSE = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
 

@@ -178,26 +178,26 @@ class Host:
         return "\n".join(f"== {f.name}\n" + f.read_text("utf-8", "replace")[-1500:] for f in found)
 
 
+def build(results: Path, target: Path, *specs: str) -> None:
+    words = ["rpm", "build", *specs, f"--target={target}", "--backend=chroot"]
+    code = "from provision.cli.main import main; main()"
+    argv = [sys.executable, "-c", code, *words, f"--results={results}", "--rebuild"]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
-def repository(fixture_target_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(fixture_target: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages, built from their specs with the product's own command."""
     require_tool("createrepo_c", "createrepo-c")
     results = tmp_path_factory.mktemp("services")
-    argv = [sys.executable, "-m", "provision.cli.main", "rpm", "build", *SPECS]
-    argv += [f"--target={fixture_target_path}", "--backend=chroot", f"--results={results}"]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    build(results, fixture_target, *SPECS)
     folder = tmp_path_factory.mktemp("repository")
     for package in results.rglob("*.rpm"):
         if not package.name.endswith(".src.rpm"):
             shutil.copy(package, folder)
     subprocess.run(["createrepo_c", "--quiet", str(folder)], check=True)
     return folder
-
-
-@pytest.fixture(scope="module")
-def fixture_target_path(fixture_target: Path) -> Path:
-    return fixture_target
 
 
 @pytest.fixture(scope="module")
@@ -382,11 +382,9 @@ def test_no_secret_is_readable_for_everybody(host: Host):
 
 
 def test_the_same_sources_give_the_same_payload(
-    repository: Path, fixture_target_path: Path, tmp_path: Path
+    repository: Path, fixture_target: Path, tmp_path: Path
 ):
-    argv = [sys.executable, "-m", "provision.cli.main", "rpm", "build", "python-openstackclient"]
-    argv += [f"--target={fixture_target_path}", "--backend=chroot", f"--results={tmp_path}"]
-    subprocess.run([*argv, "--rebuild"], check=True, capture_output=True)
+    build(tmp_path, fixture_target, "python-openstackclient")
     (again,) = tmp_path.rglob("python3-openstackclient-*.rpm")
     first = repository / again.name
     assert payload(again) == payload(first)
