@@ -71,8 +71,8 @@ class Root:
         found = self.run("rpm", "--verify", "--all", "--nomtime").stdout.splitlines()
         return [line for line in found if line.split()[-1] not in MOUNTED]
 
-    def check(self, *argv: str, **options: bool) -> str:
+    def check(self, *argv: str) -> str:
         """The standard output of a program that must succeed."""
-        done = self.run(*argv, **options)  # type: ignore[arg-type]
+        done = self.run(*argv)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
