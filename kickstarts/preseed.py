@@ -141,7 +141,7 @@ def _values(plan: InstallPlan, kind: System, *, masked: bool) -> Mapping[str, ob
         "packages": ("openssh-server", "sudo", "chrony", "curl", *more),
         "files": files,
         "folders": sorted({f"/target{path.rpartition('/')[0]}" for path in files}),
-        "report": _report_address(plan.report_url, masked=masked),
+        "report": report_address(plan.report_url, masked=masked),
         "reveal": _mask if masked else Secret.reveal,
     }
 
@@ -183,7 +183,8 @@ def _mirror(tree: str | None, kind: System) -> Mirror | None:
     return Mirror(parts.scheme, parts.netloc, folder, security)
 
 
-def _report_address(url: Secret, *, masked: bool) -> ReportAddress:
+def report_address(url: Secret, *, masked: bool) -> ReportAddress:
+    """The parts of the report URL; `masked` without its token."""
     parts = urlsplit(url.reveal())
     path = MASK if masked else parts.path
     return ReportAddress(parts.netloc, parts.hostname or "", parts.port or HTTP_PORT, path)

@@ -101,16 +101,16 @@ def _scalar(node: yaml.Node) -> object:
 def _findings(error: ValidationError, lines: Lines) -> Iterator[Finding]:
     path = ("autoinstall", *error.absolute_path)
     name = ".".join(map(str, path[1:])) or "autoinstall"
-    if error.validator != "additionalProperties" or not isinstance(error.schema, Mapping):
-        yield Finding(lines.get(path, WHOLE), f"{name}: {_words(error)}")
-        return
-    known = list(error.schema.get("properties", ()))
-    for key in error.instance:
-        if key not in known:
-            near = get_close_matches(key, known, 1)
-            hint = f", did you mean {near[0]}?" if near else ""
-            where = lines.get((*path, key), WHOLE)
-            yield Finding(where, f"{name}: the key {key} is unknown{hint}")
+    match error.validator, error.schema, error.instance:
+        case "additionalProperties", {"properties": dict() as known}, dict() as given:
+            for key in map(str, given):
+                if key not in known:
+                    near = get_close_matches(key, known, 1)
+                    hint = f", did you mean {near[0]}?" if near else ""
+                    place = lines.get((*path, key), WHOLE)
+                    yield Finding(place, f"{name}: the key {key} is unknown{hint}")
+        case _:
+            yield Finding(lines.get(path, WHOLE), f"{name}: {_words(error)}")
 
 
 def _words(error: ValidationError) -> str:
