@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from provision import deploy
 from provision.alarms import Alarms
 from provision.deploy import Action
+from provision.inventory import views
 from provision.inventory.model import Host, Inventory
 from provision.lifecycle import EventKind, HostState
 from provision.memory import ShortMemory
@@ -162,6 +163,9 @@ class Boots:
                 keys.append(key)
                 if action is Action.INSTALL:
                     keys.append(replace(key, digest=tokens.digest(token), purpose=Purpose.ANSWER))
+                    if views.answered_by_us(host.role) and host.role.metapackage:
+                        digest = tokens.digest(deploy.secrets_token(token))
+                        keys.append(replace(key, digest=digest, purpose=Purpose.SECRETS))
                     answer = deploy.answer_url(base_url, token)
                     target = deploy.install_target(host, inventory, answer=answer, report=report)
                 else:

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import jinja2
 
-from provision.errors import ProvisionError
+from kickstarts import render as kickstarts_render
+from kickstarts.errors import KickstartError
+from provision.errors import AnswerError as AnswerError
 from provision.inventory import views
 from provision.inventory.model import GpuPassthrough, Host, Install, Inventory, System
 from provision.lifecycle import HostState
+from provision.secrets import read_secrets
 from provision.store.hosts import HostRecord
 from provision.store.tokens import Purpose, TokenRecord
 from pxe.addresses import MacAddress
@@ -33,10 +36,6 @@ QUIET = "quiet"
 """The kernel prints its command line, tokens and all, on every console; not with this word."""
 CONSOLES = ("console=tty0", "console=ttyS0,115200")
 """The last one is where the ramdisk's own words go."""
-
-
-class AnswerError(ProvisionError):
-    """An answer cannot be made: the template or the image must be mended."""
 
 
 class Action(Enum):
@@ -77,6 +76,11 @@ def report_token(answer_token: str) -> str:
     who holds the report's token cannot find the answer's.
     """
     return hashlib.blake2b(answer_token.encode(), digest_size=32, person=b"report").hexdigest()
+
+
+def secrets_token(answer_token: str) -> str:
+    """The token under which the installed system fetches its secrets; as `report_token`."""
+    return hashlib.blake2b(answer_token.encode(), digest_size=32, person=b"secrets").hexdigest()
 
 
 def answer_url(base_url: str, token: str) -> str:
@@ -175,6 +179,25 @@ def judge_answer(
     return None
 
 
+def judge_secrets(
+    token: TokenRecord, host: HostRecord | None, address: IPv4Address, now: datetime
+) -> Rejected | None:
+    """Whether a token opens the secrets of a host that is being installed; None: it does."""
+    if token.used_at is not None:
+        return Rejected("the secrets were already delivered", alarm=True)
+    if address != token.address:
+        wrong = f"the secrets were asked for from {address}, they are for {token.address}"
+        return Rejected(wrong, alarm=True)
+    if token.withdrawn_at is not None:
+        return Rejected("the URL was withdrawn: a newer boot script or another order replaced it")
+    if now - token.made_at > REPORT_LIFETIME:
+        return Rejected(f"the URL is older than {REPORT_LIFETIME}")
+    if host is None or host.state is not HostState.DEPLOYING or host.arming != token.arming:
+        state = "unknown" if host is None else host.state.value
+        return Rejected(f"the secrets are for an installation, the host is {state}")
+    return None
+
+
 def judge_report(
     token: TokenRecord | None, kind: ReportKind, address: IPv4Address, now: datetime
 ) -> Rejected | None:
@@ -258,6 +281,39 @@ def install_plan(inventory: Inventory, host: Host, base_url: str, report: str) -
         time_servers=cloud.time_servers,
         gpu_passthrough=host.role.gpu_passthrough,
     )
+
+
+def kickstart(
+    inventory: Inventory, host: Host, base_url: str, *, report: str, secrets: str, masked: bool
+) -> str:
+    """Our own kickstart of a host; `masked` for people to look at.
+
+    Raises AnswerError.
+    """
+    try:
+        plan = views.install_plan(host, inventory, base_url, report=report, secrets=secrets)
+        return kickstarts_render.render(plan, masked=masked)
+    except KickstartError as error:
+        raised = AnswerError(str(error))
+        for note in getattr(error, "__notes__", ()):
+            raised.add_note(note)
+        raise raised from None
+
+
+def secrets_answer(host: Host, inventory: Inventory) -> str:
+    """What a host fetches after its kickstart: `KEY=value` lines, for its role alone.
+
+    Raises AnswerError.
+    """
+    if inventory.secrets is None:
+        raise AnswerError(f"{inventory.path} names no file of secrets; {host.name} needs some")
+    wanted = views.secrets_of(host.role)
+    known = read_secrets(inventory.secrets)
+    if missing := [name for name in wanted if name not in known]:
+        error = AnswerError(f"{inventory.secrets} lacks {', '.join(missing)}")
+        error.add_note("rackseed secrets init")
+        raise error
+    return "".join(f"{name}={known[name].reveal()}\n" for name in wanted)
 
 
 def render_answer(plan: InstallPlan, template: Path) -> str:

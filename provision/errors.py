@@ -11,6 +11,10 @@ class BadInput(ProvisionError):
     """Something a person wrote is wrong: a file, an option, a name."""
 
 
+class AnswerError(ProvisionError):
+    """An answer cannot be made: the template, the image or the secrets must be mended."""
+
+
 class ProgramFailed(ProvisionError):
     """A program that we called ended with a status other than 0, or could not be started."""
 

@@ -20,6 +20,9 @@ from pxe.settings import Settings
 SINGLE_USE = "<single-use>"
 """Stands where a token will be: a plan makes none."""
 
+MASKED_TOKEN = "single-use"
+"""The same where a URL must be one; it is masked when people see it."""
+
 UNKNOWN_SERVER = IPv4Address("240.0.0.1")
 """Stands for our own address while the interface has none (RFC 1112, 4: never used)."""
 
@@ -146,10 +149,17 @@ def changes_of(host: Host, record: HostRecord) -> tuple[str, ...]:
 
 
 def answer_of(inventory: Inventory, host: Host, settings: Settings) -> str | None:
-    """The host's answer with a word in place of its token; None when no template makes it.
+    """The host's answer with a word in place of its token and of secrets; None when nothing
+    makes it.
 
     Raises AnswerError.
     """
+    if views.answered_by_us(host.role):
+        return deploy.kickstart(
+            inventory, host, settings.http_url, masked=True,
+            report=deploy.report_url(settings.http_url, MASKED_TOKEN),
+            secrets=deploy.answer_url(settings.http_url, MASKED_TOKEN),
+        )  # fmt: skip
     if host.role.answer is None:
         return None
     report = deploy.report_url(settings.http_url, SINGLE_USE)

@@ -25,7 +25,7 @@ from provision.store import Store, StoreError, events, hosts, inspections, lease
 from provision.store.events import ALARM
 from provision.store.hosts import HostRecord
 from provision.store.inspections import Inspection
-from provision.store.tokens import TokenRecord
+from provision.store.tokens import Purpose, TokenRecord
 from pxe.addresses import MacAddress
 from pxe.boot import BootTarget
 from pxe.reservation import Lease, Reservation
@@ -45,6 +45,7 @@ RETRY_S = 1.0
 """How long a delivery waits that could not be stored, before it is tried again."""
 INSPECTION_BOUND = 256 * 1024
 """Characters of JSON; a machine with 100 disks and 64 GPUs needs about a tenth."""
+SECRETS_FETCHED = "the secrets were fetched"
 MESSAGE_BOUND = 500
 """Characters of a report's message that are kept."""
 
@@ -138,7 +139,10 @@ class InventorySite:
         with self.store.database.reading() as connection:
             found = tokens.find(connection, token)
             record = hosts.find(connection, found.host) if found and found.host else None
-        rejected = deploy.judge_answer(found, record, address, self._clock())
+        if found is not None and found.purpose is Purpose.SECRETS:
+            rejected = deploy.judge_secrets(found, record, address, self._clock())
+        else:
+            rejected = deploy.judge_answer(found, record, address, self._clock())
         if rejected is not None:
             return self._reject(found, address, rejected)
         assert found is not None
@@ -147,7 +151,11 @@ class InventorySite:
         if host is None or host.mac != found.mac:
             return Refusal(f"{found.host} is no longer in the inventory with this MAC address")
         try:
-            answer = Answer(self._body(host, inventory, found.base_url, token).encode())
+            if found.purpose is Purpose.SECRETS:
+                body = deploy.secrets_answer(host, inventory)
+            else:
+                body = self._body(host, inventory, found.base_url, token)
+            answer = Answer(body.encode())
         except AnswerError as error:
             log.error("answer not made host=%s: %s", host.name, error)
             return Refusal(f"the answer of {host.name} cannot be made: {error}")
@@ -192,6 +200,10 @@ class InventorySite:
                 self._alarms.record(connection, event, "the answer was delivered twice")
                 return
             tokens.burn(connection, found, now)
+            if found.purpose is Purpose.SECRETS:
+                told = replace(event, kind=EventKind.PROGRESS.value)
+                events.append(connection, [replace(told, detail={"message": SECRETS_FETCHED})])
+                return
             record = hosts.lock(connection, found.host, now)
             moved: HostRecord | Illegal | None = None
             if found.withdrawn_at is None and record.arming == found.arming:
@@ -253,9 +265,14 @@ class InventorySite:
     def _body(self, host: Host, inventory: Inventory, base_url: str, token: str) -> str:
         if host.role.install is Install.IMAGE:
             return self._image_answer(host, inventory, base_url)
+        report = deploy.report_url(base_url, deploy.report_token(token))
+        if views.answered_by_us(host.role):
+            secrets = deploy.answer_url(base_url, deploy.secrets_token(token))
+            return deploy.kickstart(
+                inventory, host, base_url, report=report, secrets=secrets, masked=False
+            )
         if host.role.answer is None:
             raise AnswerError(f"role {host.role.name} has no answer template")
-        report = deploy.report_url(base_url, deploy.report_token(token))
         plan = deploy.install_plan(inventory, host, base_url, report)
         return deploy.render_answer(plan, host.role.answer)
 

@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Entry] = {
     "events": Entry("provision.cli.events:events", "Show or follow what happened on the wire."),
     "explain": Entry("provision.cli.explain:explain", "Tell why a host boots as it does."),
     "inspect": Entry("provision.cli.inspect:inspect", "Show the hardware that hosts reported."),
+    "secrets": Entry("provision.cli.secrets:app", "Make the passwords of the cloud's services."),
     "ramdisk": Entry("provision.cli.ramdisk:ramdisk", "Build the inspection ramdisk."),
     "rpm": Entry("provision.cli.rpm:app", "Build, check, sign and publish packages."),
 }

@@ -25,6 +25,7 @@ from provision.inventory.sections import (
     HostDraft,
     NetworkDraft,
     host_names,
+    read_administrators,
     read_cloud,
     read_hosts,
     read_network,
@@ -54,6 +55,7 @@ def load(path: Path, *, default_store: str | None = None) -> Inventory:
     if top is None:
         raise InventoryInvalid(found.problems)
     draft = read_draft(top)
+    administrators = read_administrators(top)
     check_all(draft, found)
     store = read_store(top) or default_store or default_store_url()
     artifacts = path.parent / (read_folder(top, "artifacts") or "artifacts")
@@ -72,6 +74,7 @@ def load(path: Path, *, default_store: str | None = None) -> Inventory:
         artifacts=artifacts,
         store=store,
         secrets=secrets,
+        administrators=administrators,
     )
 
 
@@ -226,6 +229,7 @@ def build_systems(draft: Draft, found: Findings) -> dict[str, System]:
             initrds=system.initrds,
             arguments=system.arguments,
             packages=found.path.parent / system.packages if system.packages else None,
+            tree=system.tree,
             place=found.place(f"systems.{name}"),
         )
         for name, system in draft.systems.items()

@@ -85,6 +85,8 @@ class System:
     arguments: tuple[str, ...] = ()
     packages: Path | None = None
     """Repository for its hosts, as `rackseed rpm publish` makes it; served over HTTP."""
+    tree: str | None = None
+    """URL of an installation tree on a mirror; None: the distributor's own."""
     place: Place | None = None
 
 
@@ -108,15 +110,30 @@ class Role:
     os: str | None = None
     """Names a `System`; needed unless `install` is image or inspect."""
     answer: Path | None = None
-    """Template of the installer's answer file; the loader resolved it beside the inventory."""
+    """The operator's own template of the installer's answer file, resolved beside the inventory;
+    None: ours, for a system that it is made for."""
     image: Path | None = None
     """Disk image that is written to the disk, a path below `artifacts`, as served; needed for
     `install: image`."""
     metapackage: str | None = None
     disk: str = "smallest"
     """`smallest`, `largest`, `first`, or a serial number."""
+    layout: str = "lvm"
+    """`lvm`, `plain` or `raid1`; for answers of ours."""
+    options: tuple[tuple[str, str], ...] = ()
+    """What the metapackage's role lets choose; for answers of ours."""
     gpu_passthrough: tuple[GpuPassthrough, ...] = ()
     place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Administrator:
+    """Who may become root on installed hosts; for answers of ours."""
+
+    name: str
+    ssh_keys: tuple[str, ...] = ()
+    password: str | None = field(default=None, repr=False)
+    """Its hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +178,7 @@ class Inventory:
     """SQLAlchemy URL of the state and events."""
     secrets: Path | None = None
     """File of secrets, mode 0600; its contents are never shown."""
+    administrators: tuple[Administrator, ...] = ()
     by_mac: Mapping[MacAddress, Host] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from kickstarts.systems import SYSTEMS
 from provision.inventory.model import HostFirmware, Install
-from provision.inventory.problems import suggestion
+from provision.inventory.problems import nearest, suggestion
 from provision.inventory.schema import Findings
 from provision.inventory.sections import (
     CloudDraft,
@@ -22,7 +23,7 @@ CONTROLLER_METAPACKAGE = "node-full"
 """The metapackage that makes a host the controller."""
 
 NEEDED: Mapping[Install, Sequence[tuple[str, str]]] = {
-    Install.KICKSTART: (("os", "centos-stream-9"), ("answer", "answers/host.ks.j2")),
+    Install.KICKSTART: (("os", "centos-stream-9"),),
     Install.PRESEED: (("os", "debian-12"), ("answer", "answers/host.preseed.j2")),
     Install.AUTOINSTALL: (("os", "ubuntu-24.04"), ("answer", "answers/host.yaml.j2")),
     Install.IMAGE: (("image", "images/compute.raw"),),
@@ -196,6 +197,20 @@ def systems_are_known(draft: Draft, found: Findings) -> None:
             found.add(f"{role.key}.os", message, suggestion(os, list(draft.systems)))
 
 
+def answers_can_be_made(draft: Draft, found: Findings) -> None:
+    """A kickstart without a template of the operator's is for a system that ours are made for."""
+    for name, role in draft.resolved.items():
+        os = role.get("os")
+        if role.get("install") is not Install.KICKSTART or "answer" in role or os in SYSTEMS:
+            continue
+        if os is None or os not in draft.systems:
+            continue
+        message = f"no kickstart is known for '{os}', expected the key 'answer' or a known system"
+        near = nearest(os, SYSTEMS)
+        hint = f"call the system {near}, or " if near else ""
+        found.add(draft.roles[name].key, message, f"{hint}add  answer: answers/host.ks.j2")
+
+
 def host_roles_are_known(draft: Draft, found: Findings) -> None:
     """Each host has a role that says how it is installed."""
     for host in draft.hosts:
@@ -264,6 +279,7 @@ RULES: Sequence[Callable[[Draft, Findings], None]] = (
     nothing_is_shared,
     roles_have_what_they_need,
     systems_are_known,
+    answers_can_be_made,
     host_roles_are_known,
     one_controller,
     loaders_fit_the_firmware,

@@ -131,6 +131,20 @@ class Section:
         if table is not None:
             yield from _named_sections(table, self.path(name), self.found, known, read)
 
+    def pairs(
+        self, name: str, read_key: Read[str], read: Read[str]
+    ) -> tuple[tuple[str, str], ...] | None:
+        """A mapping of scalars by names that its reader cannot list."""
+        table = self._table(name)
+        if table is None:
+            return None
+        section = Section(table, self.path(name), self.found, None)
+        pairs = [
+            (read_scalar(scalar, section.path(key), self.found, read_key), section.value(key, read))
+            for key, (scalar, _) in table.entries.items()
+        ]
+        return tuple((key, value) for key, value in pairs if key is not None and value is not None)
+
     def tables(self, name: str, known: Sequence[str]) -> "list[Section]":
         """A list of mappings below this one."""
         node = self.node(name)

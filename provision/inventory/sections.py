@@ -8,14 +8,24 @@ from typing import Any
 
 from provision.inventory import values
 from provision.inventory.document import Node, Scalar, Table
-from provision.inventory.model import Bmc, GpuPassthrough, HostFirmware, Install
+from provision.inventory.model import Administrator, Bmc, GpuPassthrough, HostFirmware, Install
 from provision.inventory.schema import Findings, NamedSection, Section, describe, quote
 from pxe.addresses import MacAddress
 from pxe.boot import Loader
 from pxe.reservation import Pool
 from pxe.settings import DhcpMode
 
-TOP = ("network", "cloud", "secrets", "artifacts", "store", "systems", "roles", "racks")
+TOP = (
+    "network",
+    "cloud",
+    "administrators",
+    "secrets",
+    "artifacts",
+    "store",
+    "systems",
+    "roles",
+    "racks",
+)
 NETWORK = (
     "interface",
     "subnet",
@@ -28,7 +38,7 @@ NETWORK = (
     "http_port",
 )
 CLOUD = ("domain", "openstack", "controller", "time_servers")
-SYSTEM = ("kernel", "initrd", "initrds", "arguments", "packages")
+SYSTEM = ("kernel", "initrd", "initrds", "arguments", "packages", "tree")
 ROLE = (
     "extends",
     "install",
@@ -37,8 +47,11 @@ ROLE = (
     "image",
     "metapackage",
     "disk",
+    "layout",
+    "options",
     "gpu_passthrough",
 )
+ADMINISTRATOR = ("ssh_keys", "password")
 GPU = ("alias", "vendor", "product")
 HOST = ("mac", "address", "role", "firmware", "secure_boot", "loader", "bmc")
 BMC = ("redfish", "ipmi", "user")
@@ -78,6 +91,7 @@ class SystemDraft:
     initrds: tuple[str, ...]
     arguments: tuple[str, ...]
     packages: str | None
+    tree: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +155,18 @@ def read_cloud(top: Section) -> CloudDraft:
     )
 
 
+def read_administrators(top: Section) -> tuple[Administrator, ...]:
+    """Who may become root on installed hosts."""
+    return tuple(
+        Administrator(
+            name=section.name,
+            ssh_keys=section.values("ssh_keys", values.ssh_key) or (),
+            password=section.value("password", values.password_hash),
+        )
+        for section in top.named("administrators", ADMINISTRATOR, values.user)
+    )
+
+
 def read_systems(top: Section) -> dict[str, SystemDraft]:
     """Operating systems whose installers can be booted."""
     return {
@@ -165,6 +191,7 @@ def read_system(section: NamedSection) -> SystemDraft:
         ),
         arguments=read_arguments(section),
         packages=section.value("packages", values.text),
+        tree=section.value("tree", values.url("http", "https")),
     )
 
 
@@ -191,6 +218,8 @@ def read_role(section: NamedSection) -> RoleDraft:
         "image": section.value("image", values.relative_path),
         "metapackage": section.value("metapackage", values.name),
         "disk": section.value("disk", values.disk),
+        "layout": section.value("layout", values.layout),
+        "options": section.pairs("options", values.name, values.text),
         "gpu_passthrough": tuple(read_gpu(gpu) for gpu in section.tables("gpu_passthrough", GPU)),
     }
     own = {name: value for name, value in read.items() if name in section}

@@ -11,6 +11,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from kickstarts.errors import BadValue
+from kickstarts.plan import Layout
+from kickstarts.values import SHAPES, check
 from provision.inventory.problems import nearest
 from pxe.addresses import MacAddress
 from pxe.reservation import Pool
@@ -226,6 +229,29 @@ def disk(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:+-]{2,63}", value):
         raise Mismatch("smallest, largest, first, or a disk's serial number")
     return value
+
+
+def layout(value: str) -> str:
+    """How a disk is divided."""
+    return one_of({each.value: each.value for each in Layout})(value)
+
+
+def shape(name: str) -> Callable[[str], str]:
+    """A value as answers take it."""
+
+    def read(value: str) -> str:
+        try:
+            check(name, "", value)
+        except BadValue:
+            raise Mismatch(SHAPES[name][1]) from None
+        return value
+
+    return read
+
+
+ssh_key = shape("key")
+password_hash = shape("hash")
+user = shape("user")
 
 
 def url(*schemes: str) -> Callable[[str], str]:

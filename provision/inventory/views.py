@@ -2,11 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from types import MappingProxyType
 
-from provision.inventory.model import Host, HostFirmware, Inventory, Place, Role, System
+from kickstarts.errors import BadValue
+from kickstarts.plan import (
+    DiskChoice,
+    DiskLayout,
+    Firmware,
+    InstallPlan,
+    Layout,
+    NetworkSettings,
+    Packages,
+    User,
+)
+from kickstarts.roles import base as role_base
+from kickstarts.roles import by_metapackage
+from kickstarts.values import Secret
+from provision.inventory.model import (
+    Host,
+    HostFirmware,
+    Install,
+    Inventory,
+    Place,
+    Role,
+    System,
+)
 from pxe.addresses import MacAddress
 from pxe.boot import Platform
 from pxe.reservation import Reservation
@@ -16,6 +38,8 @@ ARTIFACTS = "artifacts/"
 """Where the catalog shows the folder of artifacts."""
 REPOSITORIES = "rpm/"
 """Where the catalog shows package repositories, each under its system's name."""
+RELEASE = "rackseed-release"
+"""The package that names our repository and brings its key."""
 METAPACKAGES = "openstack-"
 """How the names of our metapackages begin, which roles leave out."""
 
@@ -92,6 +116,88 @@ def packages_url(role: Role, inventory: Inventory, base_url: str) -> str | None:
     if system is None or system.packages is None:
         return None
     return f"{base_url}/{REPOSITORIES}{system.name}/"
+
+
+def answered_by_us(role: Role) -> bool:
+    """Whether the role's hosts get a kickstart of ours: the operator wrote none."""
+    return role.install is Install.KICKSTART and role.answer is None
+
+
+def secrets_of(role: Role) -> tuple[str, ...]:
+    """What a host of the role fetches after its kickstart, by name.
+
+    Raises UnknownRole.
+    """
+    return by_metapackage(package_of(role)).secrets if answered_by_us(role) else ()
+
+
+def install_plan(
+    host: Host, inventory: Inventory, base_url: str, *, report: str, secrets: str
+) -> InstallPlan:
+    """What a host's kickstart is made of; `report` and `secrets` are its URLs.
+
+    Raises BadValue, UnknownRole.
+    """
+    network, role = inventory.network, host.role
+    kind = by_metapackage(package_of(role))
+    ours = packages_url(role, inventory, base_url)
+    system = system_of(role, inventory)
+    return InstallPlan(
+        system=role.os or "",
+        host=host.name,
+        domain=inventory.cloud.domain,
+        network=NetworkSettings(
+            address=IPv4Interface((host.address, network.subnet.prefixlen)),
+            mac=str(host.mac),
+            gateway=network.gateway,
+            dns=network.dns,
+        ),
+        report_url=Secret(report),
+        secrets_url=Secret(secrets) if kind.secrets else None,
+        role=kind.of(cloud_around(host, inventory)) if kind.metapackage else kind(),
+        firmware=Firmware.BIOS if host.firmware is HostFirmware.BIOS else Firmware.UEFI,
+        disks=disk_layout(role),
+        packages=Packages(
+            tree=system.tree if system else None, ours=f"{ours}current/" if ours else None
+        ),
+        administrators=tuple(
+            User(who.name, who.ssh_keys, Secret(who.password) if who.password else None)
+            for who in inventory.administrators
+        ),
+        time_servers=tuple(map(str, inventory.cloud.time_servers)),
+    )
+
+
+def disk_layout(role: Role) -> DiskLayout:
+    """The disk of a role as answers take it."""
+    words = {choice.value: choice for choice in DiskChoice}
+    choice = words.get(role.disk, DiskChoice.SERIAL)
+    named = (role.disk,) if choice is DiskChoice.SERIAL else ()
+    return DiskLayout(choice, named, Layout(role.layout))
+
+
+def cloud_around(host: Host, inventory: Inventory) -> role_base.Cloud:
+    """The cloud as one of its hosts sees it.
+
+    Raises BadValue.
+    """
+    name = inventory.cloud.controller
+    controller = inventory.hosts.get(name) if name else None
+    if controller is None:
+        raise BadValue("cloud.controller", f"a host: {host.name} is to be part of its cloud")
+    roles = {each.role.name: each.role for each in inventory.hosts.values()}.values()
+    seen = roles if host is controller else (host.role,)
+    gpus = dict.fromkeys(gpu for role in seen for gpu in role.gpu_passthrough)
+    return role_base.Cloud(
+        full_name=full_name(host, inventory),
+        address=host.address,
+        controller=full_name(controller, inventory),
+        controller_address=controller.address,
+        subnet=inventory.network.subnet,
+        time_servers=tuple(map(str, inventory.cloud.time_servers)),
+        gpus=tuple(role_base.Gpu(gpu.alias, gpu.vendor, gpu.product) for gpu in gpus),
+        options=host.role.options,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ class Purpose(Enum):
 
     ANSWER = "answer"
     """Once, then it is burned."""
+    SECRETS = "secrets"
+    """Once, after the answer, by the system that it installed."""
     REPORT = "report"
     """As often as the machine likes, until it told how it ended."""
 

@@ -230,7 +230,7 @@ MISTAKES = [
         "    arguments: [priority=critical]",
         "    package: rpm/debian-12",
         "18: systems.debian-12.package: unknown key 'package', expected one of kernel, initrd, "
-        "initrds, arguments, packages",
+        "initrds, arguments, packages, tree",
         "did you mean 'packages'?",
     ),
     (
@@ -284,7 +284,8 @@ MISTAKES = [
     (
         ", answer: a.j2",
         "",
-        "20: roles.controller: install: kickstart needs the key 'answer', which is missing",
+        "20: roles.controller: no kickstart is known for 'debian-12', expected the key 'answer' "
+        "or a known system",
         "add  answer: answers/host.ks.j2",
     ),
     (

@@ -1,0 +1,127 @@
+"""Our own kickstarts in the hands of those who will read them: the installer and the shell."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kickstarts.errors import KickstartError
+from kickstarts.systems import system
+from kickstarts.validate import Script, read
+from provision import deploy
+from provision.errors import AnswerError, ProgramFailed
+from provision.inventory import views
+from provision.inventory.model import Host, Inventory, Place
+from provision.inventory.problems import Problem
+from provision.plan import MASKED_TOKEN, UNKNOWN_SERVER
+from provision.secrets import missing
+
+SHELLCHECK = "shellcheck"
+TO_STDERR = 'exec "$@" >&2'
+"""Its findings come on standard output; a failed program is told with its standard error."""
+
+Run = Callable[[list[str]], str]
+
+
+def verify_kickstarts(inventory: Inventory, run: Run | None) -> list[Problem]:
+    """Every host's plan can be made, and what is rendered is taken; one of each kind is read.
+
+    Values are checked in each plan, so two hosts of a kind differ in nothing that a reader could
+    stumble over. `run` starts shellcheck; None where it is not installed.
+    """
+    refused: dict[tuple[str, str, str | None], list[Host]] = {}
+    kinds: dict[tuple[str, object], Host] = {}
+    for host in inventory.hosts.values():
+        if views.answered_by_us(host.role):
+            try:
+                views.install_plan(host, inventory, _base(inventory), **_urls(inventory))
+            except KickstartError as error:
+                hint = next(iter(getattr(error, "__notes__", ())), None)
+                refused.setdefault((host.role.name, str(error), hint), []).append(host)
+            else:
+                kinds.setdefault((host.role.name, host.firmware), host)
+    problems = [
+        _problem(inventory, hosts[0], f"no kickstart can be made for {_names(hosts)}: {why}", hint)
+        for (_, why, hint), hosts in refused.items()
+    ]
+    for host in kinds.values():
+        problems += _read(inventory, host, run)
+    return problems
+
+
+def verify_secrets(inventory: Inventory) -> list[Problem]:
+    """Each secret that a host will fetch is in the file of secrets."""
+    wanted: dict[str, Host] = {}
+    for host in inventory.hosts.values():
+        try:
+            names = views.secrets_of(host.role)
+        except KickstartError:
+            continue  # told by verify_kickstarts
+        wanted |= {name: host for name in names if name not in wanted}
+    if not wanted:
+        return []
+    first = next(iter(wanted.values()))
+    if inventory.secrets is None:
+        message = f"no file of secrets is named; {first.name} needs {len(wanted)} of them"
+        hint = "install -m 600 /dev/null secrets.yaml, add  secrets: secrets.yaml"
+        return [Problem(Place(inventory.path, 1), "secrets", message, hint)]
+    try:
+        lacks = missing(inventory.secrets, wanted)
+    except AnswerError as error:
+        return [Problem(Place(inventory.path, 1), "secrets", str(error), None)]
+    if not lacks:
+        return []
+    message = f"{inventory.secrets} lacks {', '.join(lacks)}, which {wanted[lacks[0]].name} needs"
+    return [Problem(Place(inventory.path, 1), "secrets", message, "rackseed secrets init")]
+
+
+def _read(inventory: Inventory, host: Host, run: Run | None) -> Iterator[Problem]:
+    try:
+        text = deploy.kickstart(inventory, host, _base(inventory), **_urls(inventory), masked=False)
+    except AnswerError as error:
+        hint = next(iter(getattr(error, "__notes__", ())), None)
+        message = f"no kickstart can be made for {host.name}: {error}"
+        yield _problem(inventory, host, message, hint)
+        return
+    reading = read(text, system(host.role.os or "").syntax)
+    for finding in reading.findings:
+        yield _problem(inventory, host, f"the kickstart of {host.name}, {finding}")
+    for script in reading.scripts if run is not None else ():
+        yield from _check_script(inventory, host, script, run)
+
+
+def _check_script(
+    inventory: Inventory, host: Host, script: Script, run: Run | None
+) -> Iterator[Problem]:
+    assert run is not None
+    with TemporaryDirectory(prefix="rackseed-check-") as folder:
+        path = Path(folder, "script")
+        path.write_text(script.text, encoding="utf-8")
+        argv = [SHELLCHECK, "--shell=bash", "--severity=warning", "--format=gcc", str(path)]
+        try:
+            run(["sh", "-c", TO_STDERR, "sh", *argv])
+        except ProgramFailed as error:
+            said = error.last_lines.replace(f"{path}:", "line ").replace("\n", "; ")
+            message = f"{script.section} at line {script.line} of {host.name}'s kickstart: {said}"
+            yield _problem(inventory, host, message)
+
+
+def _base(inventory: Inventory) -> str:
+    return views.settings(inventory, inventory.network.server or UNKNOWN_SERVER).http_url
+
+
+def _urls(inventory: Inventory) -> Mapping[str, str]:
+    base = _base(inventory)
+    return {
+        "report": deploy.report_url(base, MASKED_TOKEN),
+        "secrets": deploy.answer_url(base, MASKED_TOKEN),
+    }
+
+
+def _names(hosts: list[Host]) -> str:
+    others = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
+    return f"{hosts[0].name}{others}"
+
+
+def _problem(inventory: Inventory, host: Host, message: str, hint: str | None = None) -> Problem:
+    place = host.role.place or Place(inventory.path, 1)
+    return Problem(place, f"roles.{host.role.name}", message, hint)

@@ -1,0 +1,228 @@
+"""From an inventory without answers of its own to kickstarts: checked, shown, handed out once."""
+
+import json
+import stat
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from provision import verify_kickstarts
+from provision.arming import arm
+from provision.cli.main import invoke
+from provision.errors import AnswerError
+from provision.inventory.load import load
+from provision.inventory.model import Administrator
+from provision.inventory.problems import InventoryInvalid
+from provision.lifecycle import HostState
+from provision.run import run
+from provision.secrets import read_secrets
+from provision.site import InventorySite
+from provision.store import Store
+from pxe.addresses import MacAddress
+from pxe.boot import Kernel
+from pxe.site import Answer, Refusal, Report, ReportKind
+from tests.tools import require_tool
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBHAaD0y3vMjwUX2h8GnZ1rGv7W0hGgJmJzBqkEeuA3q ada@desk"
+HASH = "$6$saltsalt$" + "A" * 86
+RACK = f"""\
+network: {{interface: br-prov, subnet: 10.20.0.0/22, gateway: 10.20.0.1, server: 10.20.0.3}}
+cloud: {{domain: cloud.example.org, controller: ctl01, time_servers: [10.20.0.1]}}
+administrators:
+  ada: {{ssh_keys: ["{KEY}"]}}
+  grace: {{password: "{HASH}"}}
+secrets: secrets.yaml
+store: sqlite:///store.db
+systems:
+  rocky-9:
+    kernel: rocky-9/vmlinuz
+    initrd: rocky-9/initrd.img
+    tree: http://mirror.example.org/rocky/9/BaseOS/x86_64/os/
+  fedora-43: {{kernel: fedora-43/vmlinuz, initrd: fedora-43/initrd.img}}
+roles:
+  controller: {{install: kickstart, os: rocky-9, metapackage: node-full, layout: raid1}}
+  compute:
+    install: kickstart
+    os: fedora-43
+    metapackage: node-compute
+    options: {{cpu_mode: host-passthrough}}
+  gpu:
+    extends: compute
+    metapackage: node-gpu
+    disk: S3Z1NX0K
+    gpu_passthrough: [{{alias: K20m, vendor: "10de", product: "1028"}}]
+  plain: {{install: kickstart, os: fedora-43}}
+racks:
+  r12:
+    ctl01: {{mac: "52:54:00:aa:00:01", address: 10.20.0.11, role: controller}}
+    cmp01: {{mac: "52:54:00:aa:00:02", address: 10.20.0.12, role: compute, firmware: uefi}}
+    gpu01: {{mac: "52:54:00:aa:00:03", address: 10.20.0.13, role: gpu}}
+    any01: {{mac: "52:54:00:aa:00:04", address: 10.20.0.14, role: plain}}
+"""
+URL = "http://10.20.0.3"
+CTL = MacAddress.parse("52:54:00:aa:00:01")
+AT = IPv4Address("10.20.0.11")
+
+
+def write_rack(folder: Path, text: str = RACK) -> Path:
+    path = folder / "rack.yaml"
+    path.write_text(text, encoding="utf-8")
+    secrets = folder / "secrets.yaml"
+    if not secrets.exists():
+        secrets.touch(0o600)
+    return path
+
+
+@pytest.fixture
+def rack(tmp_path):
+    """An inventory whose secrets are made."""
+    path = write_rack(tmp_path)
+    assert invoke(["secrets", "init", "-i", str(path)]) == 0
+    return path
+
+
+def test_secrets_are_made_once_and_stay_private(rack):
+    file = rack.parent / "secrets.yaml"
+    before = file.read_text()
+    names = read_secrets(file)
+    assert {"ADMIN_PASSWORD", "NOVA_DB_PASSWORD", "MIGRATION_SECRET"} <= set(names)
+    assert len({each.reveal() for each in names.values()}) == len(names)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert invoke(["secrets", "init", "-i", str(rack)]) == 0
+    assert file.read_text() == before
+
+
+def test_a_weak_or_strange_secret_is_refused_and_not_quoted(tmp_path):
+    for text in ("ADMIN_PASSWORD: hunter2\n", 'ADMIN_PASSWORD: "a\'; DROP TABLE users; --"\n'):
+        (tmp_path / "s.yaml").write_text(text)
+        with pytest.raises(AnswerError, match=r"s\.yaml:1: ADMIN_PASSWORD: expected") as raised:
+            read_secrets(tmp_path / "s.yaml")
+        assert "hunter2" not in str(raised.value)
+        assert "DROP" not in str(raised.value)
+
+
+def test_nothing_is_wrong_with_a_good_inventory(rack):
+    require_tool("shellcheck")
+    loaded = load(rack)
+    assert verify_kickstarts.verify_secrets(loaded) == []
+    assert verify_kickstarts.verify_kickstarts(loaded, run) == []
+
+
+MISTAKES = [
+    (f'\n  ada: {{ssh_keys: ["{KEY}"]}}\n  grace: {{password: "{HASH}"}}', " {}",
+     "no kickstart can be made for ctl01: administrators: expected one at least"),
+    ("cpu_mode: host-passthrough", "cpu_mode: fast",
+     "for cmp01: role option cpu_mode: expected one of host-model"),
+    ("cpu_mode:", "cpu_mood:", "for cmp01: role option cpu_mood: expected one of migration, "),
+    (", metapackage: node-full", ", metapackage: node-ful",
+     "for ctl01: no role installs the package openstack-node-ful, expected one of"),
+    ('gpu_passthrough: [{alias: K20m, vendor: "10de", product: "1028"}]', "gpu_passthrough: []",
+     "for gpu01: gpu_passthrough: expected one device at least"),
+    ("layout: raid1", "layout: raid1, disk: S3Z1NX0K", "for ctl01: disk: expected 2 different"),
+    ("cloud: {domain: cloud.example.org, controller: ctl01, ",
+     "cloud: {domain: cloud.example.org, ", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), MISTAKES)
+def test_what_no_kickstart_can_be_made_of_is_told_once_with_its_line(tmp_path, old, new, expected):
+    assert RACK.count(old) == 1
+    found = verify_kickstarts.verify_kickstarts(
+        load(write_rack(tmp_path, RACK.replace(old, new))), None
+    )
+    if expected is None:
+        assert found == []
+    else:
+        assert expected in found[0].message
+        assert found[0].place.line > 0
+
+
+def test_a_system_that_no_kickstart_is_known_for_needs_an_answer(tmp_path):
+    text = RACK.replace("rocky-9", "rocky9")
+    with pytest.raises(InventoryInvalid) as raised:
+        load(write_rack(tmp_path, text))
+    (problem,) = raised.value.problems
+    assert "no kickstart is known for 'rocky9'" in problem.message
+    assert problem.hint == "call the system rocky-9, or add  answer: answers/host.ks.j2"
+
+
+def test_missing_secrets_are_told_with_how_to_make_them(tmp_path):
+    (problem,) = verify_kickstarts.verify_secrets(load(write_rack(tmp_path)))
+    assert "lacks ADMIN_PASSWORD, RABBIT_PASSWORD" in problem.message
+    assert problem.hint == "rackseed secrets init"
+
+
+def test_a_password_in_the_place_of_its_hash_is_not_loaded(tmp_path):
+    with pytest.raises(InventoryInvalid, match="a password's hash"):
+        load(write_rack(tmp_path, RACK.replace(HASH, "correct horse")))
+
+
+def test_a_plan_shows_the_kickstart_without_its_secrets(rack, capsys):
+    command = ["plan", "ctl01", "--armed", "--answer", "--json", "-i", str(rack)]
+    assert invoke(command) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    answer = facts["answer"]
+    assert "ctl01.cloud.example.org: the controller of the cloud on Rocky Linux 9" in answer
+    assert "url --url=http://mirror.example.org/rocky/9/BaseOS/x86_64/os/" in answer
+    assert "ALIAS" not in answer
+    assert "GPUS='K20m:10de:1028'" in answer  # the controller knows those of all hosts
+    assert "saltsalt" not in answer
+    assert "--iscrypted --password=***" in answer
+
+
+def test_an_administrator_does_not_show_his_hash():
+    assert HASH not in repr(Administrator("grace", (), HASH))
+
+
+@pytest.fixture
+def site(rack):
+    loaded = load(rack)
+    with Store(loaded.store) as store:
+        yield InventorySite(loaded, store), store
+
+
+def words(target: object) -> dict[str, str]:
+    assert isinstance(target, Kernel)
+    return dict(word.split("=", 1) for word in target.arguments if "=" in word)
+
+
+def test_kickstart_and_secrets_are_each_handed_out_once(site, rack):
+    site, store = site
+    arm(store, ["ctl01"])
+    (target,) = site.boot_targets([(CTL, AT)], URL)
+    token = words(target)["inst.ks"].rpartition("/")[2]
+    answer = site.answer(token, AT)
+    assert isinstance(answer, Answer)
+    text = answer.body.decode()
+    secrets = next(
+        line.strip(" '").rpartition("/")[2]
+        for line in text.splitlines()
+        if f"'{URL}/answer/" in line
+    )
+    # Not before the kickstart is out: the token follows from it, the state does not.
+    assert isinstance(site.answer(secrets, AT), Refusal)
+    site.answer_delivered(token)
+    assert store.records()["ctl01"].state is HostState.DEPLOYING
+
+    assert isinstance(site.answer(secrets, IPv4Address("10.20.0.12")), Refusal)
+    given = site.answer(secrets, AT)
+    assert isinstance(given, Answer)
+    known = read_secrets(rack.parent / "secrets.yaml")
+    lines = dict(line.split("=", 1) for line in given.body.decode().splitlines())
+    assert lines["ADMIN_PASSWORD"] == known["ADMIN_PASSWORD"].reveal()
+    assert "MIGRATION_SECRET" not in lines  # the controller's role has no part in it
+    assert not any(value in text for value in lines.values())
+    site.answer_delivered(secrets)
+    alarms = store.alarms()["ctl01"]
+    assert isinstance(site.answer(secrets, AT), Refusal)
+    assert store.alarms()["ctl01"] == alarms + 1
+    assert isinstance(site.answer(token, AT), Refusal)
+
+    report = next(
+        line.strip().split("'")[1] for line in text.splitlines() if f"'{URL}/report/" in line
+    ).rpartition("/")[2]
+    assert site.report(report, AT, Report(ReportKind.PROGRESS, "step 10-host-name begins")) is None
+    assert store.records()["ctl01"].state is HostState.DEPLOYING
+    assert site.report(report, AT, Report(ReportKind.INSTALLED, "all steps are done")) is None
+    assert store.records()["ctl01"].state is HostState.ACTIVE
