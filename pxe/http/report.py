@@ -12,6 +12,12 @@ BODY_LIMIT: Final = 1 << 20
 MESSAGE_LIMIT: Final = 4096
 """Characters of one message."""
 _KEYS: Final = frozenset({"kind", "message", "data"})
+_EVENT_KEYS: Final = frozenset(
+    {"name", "description", "event_type", "origin", "timestamp", "level", "result", "files"}
+)
+"""Of an event of curtin's webhook reporter, which Ubuntu's installer posts for each step."""
+_DESCRIPTION_LIMIT: Final = 100
+"""Characters. What is longer is the text of a command, which may hold secrets."""
 
 
 def decode_report(body: bytes) -> Report:
@@ -20,6 +26,8 @@ def decode_report(body: bytes) -> Report:
     Raises DecodeError with one sentence for the machine that posted it.
     """
     document = _object(body)
+    if "event_type" in document:
+        return _event(document)
     if unknown := sorted(document.keys() - _KEYS):
         raise DecodeError(f"unknown key {unknown[0]!r}, expected kind, message and data")
     return Report(_kind(document), _message(document), _data(document))
@@ -37,6 +45,20 @@ def _object(body: bytes) -> Mapping[str, Any]:
     if _holds_nul(document):
         raise DecodeError("a string holds a NUL character, which no database takes")
     return document
+
+
+def _event(document: Mapping[str, Any]) -> Report:
+    """An installer's step that begins or ends; that it all ended is told by a report of ours."""
+    if unknown := sorted(document.keys() - _EVENT_KEYS):
+        raise DecodeError(f"unknown key {unknown[0]!r}, expected an event of curtin's webhook")
+    words = [document[key] for key in ("event_type", "name", "result") if key in document]
+    description = document.get("description", "")
+    if not all(isinstance(word, str) for word in (*words, description)):
+        raise DecodeError("event_type, name, result and description are strings")
+    message = " ".join(words)
+    if description.isprintable() and 0 < len(description) <= _DESCRIPTION_LIMIT:
+        message += f": {description}"
+    return Report(ReportKind.PROGRESS, message[:MESSAGE_LIMIT])
 
 
 def _kind(document: Mapping[str, Any]) -> ReportKind:

@@ -20,6 +20,30 @@ def test_message_and_data_may_be_left_out():
     assert decode_report(b'{"kind": "installed"}') == Report(ReportKind.INSTALLED)
 
 
+EVENT = {
+    "name": "subiquity/Install/install/curtin_install",
+    "description": "installing system",
+    "event_type": "finish",
+    "origin": "curtin",
+    "timestamp": 1795270800.5,
+    "level": "INFO",
+    "result": "SUCCESS",
+}
+"""As curtin's WebHookHandler posts it."""
+
+
+def test_a_step_of_ubuntus_installer_is_progress():
+    words = "finish subiquity/Install/install/curtin_install SUCCESS: installing system"
+    assert decode_report(json.dumps(EVENT).encode()) == Report(ReportKind.PROGRESS, words)
+
+
+@pytest.mark.parametrize("description", ["usermod\n--password x", "x" * 101, ""])
+def test_the_text_of_a_command_is_not_kept(description: str):
+    body = json.dumps(EVENT | {"description": description, "event_type": "start"}).encode()
+    words = "start subiquity/Install/install/curtin_install SUCCESS"
+    assert decode_report(body) == Report(ReportKind.PROGRESS, words)
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
@@ -40,6 +64,9 @@ def test_message_and_data_may_be_left_out():
         (b'{"kind": "progress", "message": 1}', "message is not a string"),
         (b'{"kind": "progress", "message": "' + b"x" * 4097 + b'"}', "message is not a string"),
         (b'{"kind": "progress", "data": []}', "data is not a JSON object"),
+        (b'{"kind": "progress", "event_type": "start"}', "unknown key 'kind', expected an event"),
+        (b'{"event_type": 1}', "are strings"),
+        (b'{"event_type": "start", "description": {}}', "are strings"),
     ],
 )
 def test_what_is_no_report_gets_a_sentence(body: bytes, sentence: str):
