@@ -9,6 +9,11 @@ class CloudHost(Role):
     __slots__ = ()
 
     @property
+    def inner_ports(self) -> tuple[str, ...]:
+        """What only hosts of the same segment may reach."""
+        return ()
+
+    @property
     def settings(self) -> dict[str, str]:
         """Where the host is and where its controller is."""
         cloud = self.within
@@ -18,5 +23,6 @@ class CloudHost(Role):
             "CONTROLLER": cloud.controller,
             "CONTROLLER_ADDRESS": str(cloud.controller_address),
             "SUBNET": str(cloud.subnet),
+            "INNER_PORTS": " ".join(self.inner_ports),
             "TIME_SERVERS": " ".join(self.time_servers or cloud.time_servers),
         }

@@ -50,10 +50,10 @@ class Compute(CloudHost):
         return (self.within.controller,)
 
     @property
-    def firewall(self) -> tuple[str, ...]:
+    def inner_ports(self) -> tuple[str, ...]:
         """Consoles of guests, their tunnels, and the memory of guests that move."""
         ports = ("5900-6923/tcp", "6081/udp", "49152-49215/tcp")
-        return ("ssh", *ports, *(("16509/tcp",) if self._migration == "tcp" else ()))
+        return (*ports, *(("16509/tcp",) if self._migration == "tcp" else ()))
 
     @property
     def settings(self) -> dict[str, str]:

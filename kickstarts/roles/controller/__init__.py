@@ -35,10 +35,14 @@ class Controller(CloudHost):
 
     @property
     def firewall(self) -> tuple[str, ...]:
-        """The services' ports, those that only other hosts of the cloud ask among them."""
-        apis = ("5000", "8774", "8775", "8776", "8778", "8000", "8004", "9292", "9696")
-        inner = ("5672", "6080", "6641-6642", "11211")
-        return ("ssh", "http", "https", "ntp", *(f"{port}/tcp" for port in (*apis, *inner)))
+        """What users of the cloud ask, and the time."""
+        ports = ("5000", "6080", "8000", "8004", "8774", "8776", "8778", "9292", "9696")
+        return ("ssh", "http", "https", "ntp", *(f"{port}/tcp" for port in ports))
+
+    @property
+    def inner_ports(self) -> tuple[str, ...]:
+        """Database, messages, OVN's databases, metadata, cache."""
+        return ("3306/tcp", "5672/tcp", "6641-6642/tcp", "8775/tcp", "11211/tcp")
 
     @property
     def settings(self) -> dict[str, str]:

@@ -65,7 +65,7 @@ def test_a_new_role_is_a_folder_and_touches_nothing_else():
     assert read(text, "RHEL9").findings == ()
     assert "firewall --enabled --service=ssh --port=6200:tcp" in text
     assert "dnf --assumeyes install openstack-node-storage" in text
-    assert list(steps_of(type(role))) == ["10-host-name", "15-time", "20-rings"]
+    assert list(steps_of(type(role))) == ["10-host-name", "12-firewall", "15-time", "20-rings"]
     assert "for name in SWIFT_PASSWORD; do" in text
 
 
@@ -94,8 +94,17 @@ def test_an_option_that_a_role_does_not_know_is_refused(option):
 
 def test_open_migration_is_a_choice_and_opens_its_port():
     compute = roles()["compute"]
-    assert "16509/tcp" not in compute.of(CLOUD).firewall
-    assert "16509/tcp" in compute.of(replace(CLOUD, options=(("migration", "tcp"),))).firewall
+    chosen = compute.of(replace(CLOUD, options=(("migration", "tcp"),)))
+    assert "16509/tcp" not in compute.of(CLOUD).settings["INNER_PORTS"]
+    assert "16509/tcp" in chosen.settings["INNER_PORTS"]
+    assert "16509/tcp" not in chosen.firewall
+
+
+def test_what_asks_nobody_who_he_is_is_open_to_the_segment_alone():
+    controller = roles()["controller"].of(CLOUD)
+    inner = ("3306", "5672", "6641-6642", "11211")
+    assert not any(f"{port}/tcp" in controller.firewall for port in inner)
+    assert all(f"{port}/tcp" in controller.settings["INNER_PORTS"] for port in inner)
 
 
 OWN = {"STATE", "STEP", "LIBRARY", "SETTINGS", "SECONDS", "BASH", "IFS"}

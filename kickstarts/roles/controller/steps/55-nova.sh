@@ -102,9 +102,11 @@ END
 } | write /etc/nova/nova.conf root:nova 0640
 
 as nova nova-manage api_db sync
-# Both take their URLs from nova.conf, and map_cell0 leaves an existing cell alone.
-as nova nova-manage cell_v2 map_cell0 --database_connection "$database/nova_cell0"
-if ! as nova nova-manage cell_v2 list_cells | grep --quiet ' cell1 '; then
+# Both take their URLs from nova.conf, where no process list shows them; the first cell's database
+# is the other's name with _cell0. map_cell0 leaves an existing cell alone.
+as nova nova-manage cell_v2 map_cell0
+cells=$(as nova nova-manage cell_v2 list_cells)
+if ! grep --quiet ' cell1 ' <<<"$cells"; then
     as nova nova-manage cell_v2 create_cell --name cell1
 fi
 as nova nova-manage db sync

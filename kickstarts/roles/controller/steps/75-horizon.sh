@@ -26,7 +26,9 @@ RewriteCond %{HTTPS} off
 RewriteCond %{REQUEST_URI} ^/dashboard
 RewriteRule ^ https://$HOST%{REQUEST_URI} [L,R=301]
 END
-    command -v setsebool >/dev/null && setsebool -P httpd_can_network_connect on
+    if selinuxenabled 2>/dev/null && [ "$(getsebool httpd_can_network_connect)" != 'httpd_can_network_connect --> on' ]; then
+        setsebool -P httpd_can_network_connect on
+    fi
     serve httpd.service
 else
     echo 'openstack-dashboard is not installed'
