@@ -12,6 +12,8 @@ from kickstarts.validate import Finding
 
 INSTALLER = "d-i"
 """The owner of what the installer itself asks."""
+OURS = "rackseed/"
+"""What our own commands ask for."""
 
 QUESTIONS: Mapping[str, str] = {
     "apt-setup/cdrom/set-first": "boolean",
@@ -176,6 +178,8 @@ def _problems(line: str) -> Iterator[str]:
 
 
 def _of_installer(question: str, kind: str) -> Iterator[str]:
+    if question.startswith(OURS):
+        return
     known = re.sub(r"local[0-9]/", "local#/", question)
     if known not in QUESTIONS:
         near = get_close_matches(known, QUESTIONS, 1)

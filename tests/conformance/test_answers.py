@@ -43,12 +43,15 @@ async def test_a_report_by_busybox_arrives(tmp_path):
     busybox = require_tool("busybox", package="busybox-static")
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("nc", "wc", "sleep"):
+    for name in ("nc", "wc", "sleep", "cat"):
         (programs / name).symlink_to(busybox)
 
     def script(url):
         text = preseed.render(replace(plain("debian-12"), report_url=url))
-        return commands(text)["preseed/early_command"].partition("( ")[0]
+        (programs / "debconf-get").write_text(f"#!/bin/sh\necho /report/{TOKEN}\n")
+        (programs / "debconf-get").chmod(0o755)
+        script = commands(text)["preseed/early_command"].partition("( ")[0]
+        return script.replace("/tmp/rackseed-report", str(tmp_path / "report"))
 
     assert await told([busybox, "sh", "-c"], script, str(programs)) == Report(
         ReportKind.PROGRESS, "the installer runs", {}
