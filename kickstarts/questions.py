@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
-from kickstarts.validate import Finding
+from kickstarts.validate import Finding, Script
 
 INSTALLER = "d-i"
 """The owner of what the installer itself asks."""
@@ -111,6 +111,7 @@ QUESTIONS: Mapping[str, str] = {
 """Questions of the installer with their types, from the installation guide, appendix B.4, and the
 templates of the installer's own packages; # is a digit. Passwords in clear are left out."""
 
+SHELL = "/bin/sh"
 TYPES = frozenset(
     ("boolean", "error", "multiselect", "note", "password", "select", "string", "text", "title")
 )
@@ -136,10 +137,19 @@ def read(text: str) -> Iterator[tuple[int, str]]:
         yield start, " ".join(parts).strip()
 
 
+def scripts(text: str) -> tuple[Script, ...]:
+    """What is given to the installer's shell."""
+    fields = ((number, line.split(None, 3)) for number, line in read(text))
+    return tuple(
+        Script(each[1], number, SHELL, each[3])
+        for number, each in fields
+        if len(each) > 3 and each[1] in COMMANDS
+    )
+
+
 def commands(text: str) -> Mapping[str, str]:
-    """What is given to a shell, by question."""
-    fields = (line.split(None, 3) for _, line in read(text))
-    return {each[1]: each[3] for each in fields if len(each) > 3 and each[1] in COMMANDS}
+    """What is given to the installer's shell, by question."""
+    return {each.section: each.text for each in scripts(text)}
 
 
 def validate(text: str) -> Sequence[Finding]:

@@ -16,6 +16,8 @@ STORAGE = "ext"
 """The local storage repository: guests' disks are files, which take the room that they use."""
 FOLDER = "/tmp/rackseed"
 """In the installer's memory; the scripts of the stages lie there."""
+BEGIN, END = "<<'END-OF-ANSWER'", "END-OF-ANSWER"
+"""Around the answer file, in the script."""
 STAGES = ("filesystem-populated", "installation-complete")
 
 ELEMENTS: Mapping[str, frozenset[str]] = {
@@ -189,6 +191,11 @@ def check_fit(plan: InstallPlan, kind: System) -> None:
             raise BadValue(field, expected)
     if any(each.url is None for each in plan.packages.repositories):
         raise BadValue("repositories", "URLs of supplemental packs")
+
+
+def answer_within(script: str) -> str:
+    """The answer file that a rendered script would write; empty where there is none."""
+    return script.partition(f"{BEGIN}\n")[2].partition(f"\n{END}\n")[0]
 
 
 def validate(text: str) -> Sequence[Finding]:

@@ -12,10 +12,13 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from kickstarts.validate import WHOLE, Finding
+from kickstarts.validate import WHOLE, Finding, Script
 
 FIRST_LINE = "#cloud-config"
 """cloud-init knows the file by it, and takes it for nothing without it."""
+
+COMMANDS = ("early-commands", "late-commands", "error-commands")
+SHELL = "/bin/sh"
 
 Lines = dict[tuple[str | int, ...], int]
 """Where each value stands, by its path."""
@@ -27,6 +30,22 @@ def own_schema() -> Mapping[str, Any]:
     text = (files("kickstarts") / "schemas" / "autoinstall.json").read_text(encoding="utf-8")
     schema: Mapping[str, Any] = json.loads(text)
     return schema
+
+
+def scripts(text: str) -> tuple[Script, ...]:
+    """The commands of a file that `validate` has nothing against."""
+    lines: Lines = {}
+    document = read(text, lines)
+    match document:
+        case {"autoinstall": dict() as asked}:
+            return tuple(
+                Script(key, lines["autoinstall", key, number], SHELL, command)
+                for key in COMMANDS
+                for number, command in enumerate(asked.get(key, ()))
+                if isinstance(command, str)
+            )
+        case _:
+            return ()
 
 
 def load_schema(path: Path) -> Mapping[str, Any]:

@@ -41,7 +41,8 @@ serials() {
     udevadm info --query=property --name="/dev/$1" | sed -n "s/^ID_SERIAL=//p; s/^ID_SERIAL_SHORT=//p; s/^ID_SCSI_SERIAL=//p"
 }
 chosen=
-for wanted in S3Z8NB0K101 S3Z8NB0K102; do
+set -- S3Z8NB0K101 S3Z8NB0K102
+for wanted in "$@"; do
     found=
     for name in $(disks | cut -d " " -f 2); do
         if serials "$name" | tr -d " " | grep -qxF "$wanted"; then
