@@ -1,10 +1,9 @@
 """From a plan to Ubuntu's autoinstall: cloud-init's user-data and meta-data."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-
-import yaml
 
 from kickstarts.errors import UnknownSystem
 from kickstarts.networkd import is_mac
@@ -113,7 +112,6 @@ def _values(plan: InstallPlan, kind: System, *, masked: bool) -> Mapping[str, ob
     layout, _, variant = plan.keyboard.partition("-")
     # What comes from repositories of one's own is installed when these are known, by hand.
     more = () if plan.packages.repositories else plan.packages.more
-    network = yaml.safe_dump(netplan(plan.network, plan.domain), sort_keys=False)
     return {
         "plan": plan,
         "system": kind,
@@ -122,12 +120,22 @@ def _values(plan: InstallPlan, kind: System, *, masked: bool) -> Mapping[str, ob
         "uefi": plan.firmware is Firmware.UEFI,
         "volume_group": plan.host.replace("-", "_"),
         "keyboard": Keyboard(layout, variant),
-        "network": network.rstrip(),
+        "network": "\n".join(_block(netplan(plan.network, plan.domain))),
         "keys_only": all(user.password is None for user in plan.administrators),
         "time_servers": plan.time_servers if chosen is None else chosen,
         "packages": ("chrony", "curl", *more),
         "reveal": _mask if masked else Secret.reveal,
     }
+
+
+def _block(value: Mapping[str, object]) -> Iterator[str]:
+    """Lines of YAML; texts and lists are written as JSON writes them, which YAML reads."""
+    for key, each in value.items():
+        if isinstance(each, dict) and each:
+            yield f"{key}:"
+            yield from (f"  {line}" for line in _block(each))
+        else:
+            yield f"{key}: {json.dumps(each)}"
 
 
 def _mask(_: Secret) -> str:

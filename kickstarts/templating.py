@@ -19,6 +19,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
+        auto_reload=False,  # installed files do not change, and looking costs a third of the time
     )
     made.filters["continued"] = continued
     made.filters["lines"] = shell_lines
