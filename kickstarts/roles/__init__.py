@@ -3,6 +3,8 @@
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 
 from kickstarts.errors import UnknownRole
 from kickstarts.roles.base import Base, Role
@@ -10,11 +12,17 @@ from kickstarts.roles.base import Base, Role
 
 def roles() -> Mapping[str, type[Role]]:
     """Every role by its name."""
-    packages = [each.name for each in pkgutil.iter_modules(__path__) if each.ispkg]
+    return _found(tuple(__path__))
+
+
+@cache
+def _found(path: tuple[str, ...]) -> Mapping[str, type[Role]]:
+    """The roles below these folders, looked for once."""
+    packages = [each.name for each in pkgutil.iter_modules(path) if each.ispkg]
     modules = [importlib.import_module(f"{__name__}.{name}") for name in packages]
     found: dict[str, type[Role]] = {Base.name: Base}
     found |= {module.ROLE.name: module.ROLE for module in modules if hasattr(module, "ROLE")}
-    return found
+    return MappingProxyType(found)
 
 
 def by_metapackage(metapackage: str | None) -> type[Role]:

@@ -185,8 +185,7 @@ def cloud_around(host: Host, inventory: Inventory) -> role_base.Cloud:
     controller = inventory.hosts.get(name) if name else None
     if controller is None:
         raise BadValue("cloud.controller", f"a host: {host.name} is to be part of its cloud")
-    roles = {each.role.name: each.role for each in inventory.hosts.values()}.values()
-    seen = roles if host is controller else (host.role,)
+    seen = (each.role for each in inventory.hosts.values()) if host is controller else (host.role,)
     gpus = dict.fromkeys(gpu for role in seen for gpu in role.gpu_passthrough)
     return role_base.Cloud(
         full_name=full_name(host, inventory),

@@ -135,15 +135,18 @@ VERBS: Mapping[str, Callable[..., None]] = {
 def main() -> None:
     """Each line of standard input."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    environ = os.environ
-    keystone = Keystone(environ["OS_AUTH_URL"], environ["REGION"], environ["OS_PASSWORD"])
-    for line in sys.stdin:
-        verb, *words = line.split()
-        try:
+    url = os.environ["OS_AUTH_URL"]
+    doing = "sign in"
+    try:
+        keystone = Keystone(url, os.environ["REGION"], os.environ["OS_PASSWORD"])
+        for line in sys.stdin:
+            verb, *words = line.split()
+            doing = f"{verb} {words[0]}"  # not the line: it may hold a password
             VERBS[verb](keystone, *words)
-        except urllib.error.HTTPError as error:
-            # Not the line: it may hold a password.
-            sys.exit(f"{verb} {words[0]}: {error.code} {error.read().decode(errors='replace')}")
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{doing}: {error.code} {error.read().decode(errors='replace')}")
+    except OSError as error:
+        sys.exit(f"{doing}: {url} cannot be asked: {error}")
 
 
 if __name__ == "__main__":
