@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from provision import deploy, verify_kickstarts
+from provision import deploy, verify_answers
 from provision.inventory.load import load
 from provision.inventory.model import Inventory
 from provision.run import run
@@ -53,15 +53,15 @@ def main() -> None:
         begin = time.perf_counter()
         rack = inventory(Path(folder), wanted)
         loaded = time.perf_counter()
-        problems = verify_kickstarts.verify_kickstarts(
-            rack, run if shutil.which(verify_kickstarts.SHELLCHECK) else None
+        problems = verify_answers.verify_answers(
+            rack, run if shutil.which(verify_answers.SHELLCHECK) else None
         )
         checked = time.perf_counter()
         assert not problems, problems[0]
         base = "http://10.255.0.3"
         begun = time.process_time()
         for host in rack.hosts.values():
-            deploy.kickstart(
+            deploy.own_answer(
                 rack, host, base, report=f"{base}/report/x", secrets=f"{base}/answer/x",
                 masked=False,
             )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jinja2
 
-from kickstarts import render as kickstarts_render
+from kickstarts import installers
 from kickstarts.errors import KickstartError
 from provision.errors import AnswerError as AnswerError
 from provision.inventory import views
@@ -105,7 +105,7 @@ def ramdisk(
 
 INSTALLER_WORDS: Mapping[Install, Callable[[str], tuple[str, ...]]] = {
     Install.KICKSTART: lambda url: (f"inst.ks={url}", "ip=dhcp"),
-    Install.PRESEED: lambda url: ("auto=true", "priority=critical", f"url={url}"),
+    Install.PRESEED: lambda url: ("auto=true", "priority=critical", "interface=auto", f"url={url}"),
     # Not ds=nocloud;s=URL: that fetches several files below its URL, ours opens once; and GRUB
     # would end the command at the semicolon.
     Install.AUTOINSTALL: lambda url: ("autoinstall", "ip=dhcp", f"cloud-config-url={url}"),
@@ -283,16 +283,16 @@ def install_plan(inventory: Inventory, host: Host, base_url: str, report: str) -
     )
 
 
-def kickstart(
+def own_answer(
     inventory: Inventory, host: Host, base_url: str, *, report: str, secrets: str, masked: bool
 ) -> str:
-    """Our own kickstart of a host; `masked` for people to look at.
+    """Our own answer for a host's installer; `masked` for people to look at.
 
     Raises AnswerError.
     """
     try:
         plan = views.install_plan(host, inventory, base_url, report=report, secrets=secrets)
-        return kickstarts_render.render(plan, masked=masked)
+        return installers.answer(plan, masked=masked)
     except KickstartError as error:
         raised = AnswerError(str(error))
         for note in getattr(error, "__notes__", ()):
@@ -301,7 +301,7 @@ def kickstart(
 
 
 def secrets_answer(host: Host, inventory: Inventory) -> str:
-    """What a host fetches after its kickstart: `KEY=value` lines, for its role alone.
+    """What a host fetches after its answer: `KEY=value` lines, for its role alone.
 
     Raises AnswerError.
     """

@@ -155,7 +155,7 @@ def answer_of(inventory: Inventory, host: Host, settings: Settings) -> str | Non
     Raises AnswerError.
     """
     if views.answered_by_us(host.role):
-        return deploy.kickstart(
+        return deploy.own_answer(
             inventory, host, settings.http_url, masked=True,
             report=deploy.report_url(settings.http_url, MASKED_TOKEN),
             secrets=deploy.answer_url(settings.http_url, MASKED_TOKEN),

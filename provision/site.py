@@ -268,7 +268,7 @@ class InventorySite:
         report = deploy.report_url(base_url, deploy.report_token(token))
         if views.answered_by_us(host.role):
             secrets = deploy.answer_url(base_url, deploy.secrets_token(token))
-            return deploy.kickstart(
+            return deploy.own_answer(
                 inventory, host, base_url, report=report, secrets=secrets, masked=False
             )
         if host.role.answer is None:

@@ -99,7 +99,7 @@ def verify_answers(inventory: Inventory) -> list[Problem]:
     users: dict[tuple[str, str], list[Host]] = {}
     for host in inventory.hosts.values():
         if views.answered_by_us(host.role):
-            continue  # verify_kickstarts
+            continue  # verify_answers
         try:
             answer_of(inventory, host, settings)
         except AnswerError as error:

@@ -84,7 +84,7 @@ def show_summary(inventory: Inventory) -> None:
 
 def find_problems(inventory: Inventory) -> list[Problem]:
     """Everything outside the file that would keep a host from its boot."""
-    from provision import verify, verify_kickstarts
+    from provision import verify, verify_answers
     from provision.inventory.verify import verify_files
     from provision.run import run
 
@@ -93,12 +93,12 @@ def find_problems(inventory: Inventory) -> list[Problem]:
         *verify_files(inventory),
         *verify.verify_programs(inventory),
         *verify.verify_packages(inventory),
-        *verify_kickstarts.verify_secrets(inventory),
+        *verify_answers.verify_secrets(inventory),
     ]
-    shellcheck = shutil.which(verify_kickstarts.SHELLCHECK)
+    shellcheck = shutil.which(verify_answers.SHELLCHECK)
     if shellcheck is None:
         log.info("scripts of kickstarts are not checked: shellcheck is not installed")
-    problems += verify_kickstarts.verify_kickstarts(inventory, run if shellcheck else None)
+    problems += verify_answers.verify_answers(inventory, run if shellcheck else None)
     unwritable = verify.verify_scripts(inventory)
     checker = next(filter(shutil.which, verify.GRUB_CHECKERS), None)
     if checker is None:

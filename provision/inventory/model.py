@@ -34,6 +34,10 @@ class Install(Enum):
     """Nothing is installed: the host is only inspected."""
 
 
+INSTALLED_BY_ANSWER = frozenset({Install.KICKSTART, Install.PRESEED, Install.AUTOINSTALL})
+"""Where the system's own installer reads an answer file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where something stands in a file."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from kickstarts.systems import SYSTEMS
-from provision.inventory.model import HostFirmware, Install
+from kickstarts.installers import INSTALLERS
+from provision.inventory.model import INSTALLED_BY_ANSWER, HostFirmware, Install
 from provision.inventory.problems import nearest, suggestion
 from provision.inventory.schema import Findings
 from provision.inventory.sections import (
@@ -24,8 +24,8 @@ CONTROLLER_METAPACKAGE = "node-full"
 
 NEEDED: Mapping[Install, Sequence[tuple[str, str]]] = {
     Install.KICKSTART: (("os", "centos-stream-9"),),
-    Install.PRESEED: (("os", "debian-12"), ("answer", "answers/host.preseed.j2")),
-    Install.AUTOINSTALL: (("os", "ubuntu-24.04"), ("answer", "answers/host.yaml.j2")),
+    Install.PRESEED: (("os", "debian-12"),),
+    Install.AUTOINSTALL: (("os", "ubuntu-24.04"),),
     Install.IMAGE: (("image", "images/compute.raw"),),
     Install.INSPECT: (),
 }
@@ -198,15 +198,18 @@ def systems_are_known(draft: Draft, found: Findings) -> None:
 
 
 def answers_can_be_made(draft: Draft, found: Findings) -> None:
-    """A kickstart without a template of the operator's is for a system that ours are made for."""
+    """An answer without a template of the operator's is for a system that ours are made for."""
     for name, role in draft.resolved.items():
-        os = role.get("os")
-        if role.get("install") is not Install.KICKSTART or "answer" in role or os in SYSTEMS:
+        os, install = role.get("os"), role.get("install")
+        if install not in INSTALLED_BY_ANSWER or "answer" in role:
             continue
-        if os is None or os not in draft.systems:
+        ours = [known for known, by in INSTALLERS.items() if by.answer == install.value]
+        if os is None or os not in draft.systems or os in ours:
             continue
-        message = f"no kickstart is known for '{os}', expected the key 'answer' or a known system"
-        near = nearest(os, SYSTEMS)
+        message = (
+            f"no {install.value} is known for '{os}', expected the key 'answer' or a known system"
+        )
+        near = nearest(os, ours)
         hint = f"call the system {near}, or " if near else ""
         found.add(draft.roles[name].key, message, f"{hint}add  answer: answers/host.ks.j2")
 

@@ -21,9 +21,9 @@ from kickstarts.roles import base as role_base
 from kickstarts.roles import by_metapackage
 from kickstarts.values import Secret
 from provision.inventory.model import (
+    INSTALLED_BY_ANSWER,
     Host,
     HostFirmware,
-    Install,
     Inventory,
     Place,
     Role,
@@ -119,12 +119,12 @@ def packages_url(role: Role, inventory: Inventory, base_url: str) -> str | None:
 
 
 def answered_by_us(role: Role) -> bool:
-    """Whether the role's hosts get a kickstart of ours: the operator wrote none."""
-    return role.install is Install.KICKSTART and role.answer is None
+    """Whether the role's hosts get an answer of ours: the operator wrote none."""
+    return role.install in INSTALLED_BY_ANSWER and role.answer is None
 
 
 def secrets_of(role: Role) -> tuple[str, ...]:
-    """What a host of the role fetches after its kickstart, by name.
+    """What a host of the role fetches after its answer, by name.
 
     Raises UnknownRole.
     """
@@ -134,7 +134,7 @@ def secrets_of(role: Role) -> tuple[str, ...]:
 def install_plan(
     host: Host, inventory: Inventory, base_url: str, *, report: str, secrets: str
 ) -> InstallPlan:
-    """What a host's kickstart is made of; `report` and `secrets` are its URLs.
+    """What a host's answer is made of; `report` and `secrets` are its URLs.
 
     Raises BadValue, UnknownRole.
     """

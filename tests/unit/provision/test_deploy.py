@@ -139,7 +139,7 @@ SYSTEM = System("debian-12", "d12/vmlinuz", ("d12/initrd.gz", "extra.cpio"), ("q
     ("install", "words"),
     [
         (Install.KICKSTART, ("inst.ks=URL", "ip=dhcp")),
-        (Install.PRESEED, ("auto=true", "priority=critical", "url=URL")),
+        (Install.PRESEED, ("auto=true", "priority=critical", "interface=auto", "url=URL")),
         (Install.AUTOINSTALL, ("autoinstall", "ip=dhcp", "cloud-config-url=URL")),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provision import verify_kickstarts
+from provision import verify_answers
 from provision.arming import arm
 from provision.cli.main import invoke
 from provision.errors import AnswerError
@@ -105,13 +105,13 @@ def test_a_weak_or_strange_secret_is_refused_and_not_quoted(tmp_path):
 def test_nothing_is_wrong_with_a_good_inventory(rack):
     require_tool("shellcheck")
     loaded = load(rack)
-    assert verify_kickstarts.verify_secrets(loaded) == []
-    assert verify_kickstarts.verify_kickstarts(loaded, run) == []
+    assert verify_answers.verify_secrets(loaded) == []
+    assert verify_answers.verify_answers(loaded, run) == []
 
 
 MISTAKES = [
     (f'\n  ada: {{ssh_keys: ["{KEY}"]}}\n  grace: {{password: "{HASH}"}}', " {}",
-     "no kickstart can be made for ctl01: administrators: expected one at least"),
+     "no answer can be made for ctl01: administrators: expected one at least"),
     ("cpu_mode: host-passthrough", "cpu_mode: fast",
      "for cmp01: role option cpu_mode: expected one of host-model"),
     ("cpu_mode:", "cpu_mood:", "for cmp01: role option cpu_mood: expected one of migration, "),
@@ -128,9 +128,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("old", "new", "expected"), MISTAKES)
 def test_what_no_kickstart_can_be_made_of_is_told_once_with_its_line(tmp_path, old, new, expected):
     assert RACK.count(old) == 1
-    found = verify_kickstarts.verify_kickstarts(
-        load(write_rack(tmp_path, RACK.replace(old, new))), None
-    )
+    found = verify_answers.verify_answers(load(write_rack(tmp_path, RACK.replace(old, new))), None)
     if expected is None:
         assert found == []
     else:
@@ -147,8 +145,49 @@ def test_a_system_that_no_kickstart_is_known_for_needs_an_answer(tmp_path):
     assert problem.hint == "call the system rocky-9, or add  answer: answers/host.ks.j2"
 
 
+OTHERS = {
+    "debian-13": ("preseed", "d-i preseed/early_command"),
+    "ubuntu-24.04": ("autoinstall", "#cloud-config"),
+}
+
+
+def other_rack(system: str, install: str) -> str:
+    return f"""\
+network: {{interface: br-prov, subnet: 10.20.0.0/22, gateway: 10.20.0.1, server: 10.20.0.3}}
+administrators: {{ada: {{ssh_keys: ["{KEY}"]}}}}
+store: sqlite:///store.db
+systems:
+  {system}: {{kernel: linux, initrd: initrd.gz}}
+roles:
+  plain: {{install: {install}, os: {system}}}
+racks:
+  r12:
+    any01: {{mac: "52:54:00:aa:00:04", address: 10.20.0.14, role: plain}}
+    any02: {{mac: "52:54:00:aa:00:05", address: 10.20.0.15, role: plain, firmware: uefi}}
+"""
+
+
+@pytest.mark.parametrize("system", OTHERS)
+def test_hosts_of_other_installers_get_an_answer_of_ours_too(tmp_path, system, capsys):
+    require_tool("shellcheck")
+    install, first = OTHERS[system]
+    path = write_rack(tmp_path, other_rack(system, install))
+    assert verify_answers.verify_answers(load(path), run) == []
+    assert invoke(["plan", "any01", "--armed", "--answer", "--json", "-i", str(path)]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert first in facts["answer"]
+    assert KEY in facts["answer"]
+
+
+def test_an_answer_for_another_installer_is_refused_with_those_that_would_do(tmp_path):
+    with pytest.raises(InventoryInvalid) as raised:
+        load(write_rack(tmp_path, other_rack("ubuntu-24.04", "preseed")))
+    (problem,) = raised.value.problems
+    assert "no preseed is known for 'ubuntu-24.04'" in problem.message
+
+
 def test_missing_secrets_are_told_with_how_to_make_them(tmp_path):
-    (problem,) = verify_kickstarts.verify_secrets(load(write_rack(tmp_path)))
+    (problem,) = verify_answers.verify_secrets(load(write_rack(tmp_path)))
     assert "lacks ADMIN_PASSWORD, RABBIT_PASSWORD" in problem.message
     assert problem.hint == "rackseed secrets init"
 

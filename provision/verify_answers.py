@@ -1,12 +1,12 @@
-"""Our own kickstarts in the hands of those who will read them: the installer and the shell."""
+"""Our own answers in the hands of those who will read them: the installer and the shell."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from kickstarts import installers
 from kickstarts.errors import KickstartError
-from kickstarts.systems import system
-from kickstarts.validate import Script, read
+from kickstarts.validate import Script
 from provision import deploy
 from provision.errors import AnswerError, ProgramFailed
 from provision.inventory import views
@@ -22,7 +22,7 @@ TO_STDERR = 'exec "$@" >&2'
 Run = Callable[[list[str]], str]
 
 
-def verify_kickstarts(inventory: Inventory, run: Run | None) -> list[Problem]:
+def verify_answers(inventory: Inventory, run: Run | None) -> list[Problem]:
     """Every host's plan can be made, and what is rendered is taken; one of each kind is read.
 
     Values are checked in each plan, so two hosts of a kind differ in nothing that a reader could
@@ -40,7 +40,7 @@ def verify_kickstarts(inventory: Inventory, run: Run | None) -> list[Problem]:
             else:
                 kinds.setdefault((host.role.name, host.firmware), host)
     problems = [
-        _problem(inventory, hosts[0], f"no kickstart can be made for {_names(hosts)}: {why}", hint)
+        _problem(inventory, hosts[0], f"no answer can be made for {_names(hosts)}: {why}", hint)
         for (_, why, hint), hosts in refused.items()
     ]
     for host in kinds.values():
@@ -55,7 +55,7 @@ def verify_secrets(inventory: Inventory) -> list[Problem]:
         try:
             names = views.secrets_of(host.role)
         except KickstartError:
-            continue  # told by verify_kickstarts
+            continue  # told by verify_answers
         wanted |= {name: host for name in names if name not in wanted}
     if not wanted:
         return []
@@ -76,15 +76,17 @@ def verify_secrets(inventory: Inventory) -> list[Problem]:
 
 def _read(inventory: Inventory, host: Host, run: Run | None) -> Iterator[Problem]:
     try:
-        text = deploy.kickstart(inventory, host, _base(inventory), **_urls(inventory), masked=False)
+        text = deploy.own_answer(
+            inventory, host, _base(inventory), **_urls(inventory), masked=False
+        )
     except AnswerError as error:
         hint = next(iter(getattr(error, "__notes__", ())), None)
-        message = f"no kickstart can be made for {host.name}: {error}"
+        message = f"no answer can be made for {host.name}: {error}"
         yield _problem(inventory, host, message, hint)
         return
-    reading = read(text, system(host.role.os or "").syntax)
+    reading = installers.read(text, host.role.os or "")
     for finding in reading.findings:
-        yield _problem(inventory, host, f"the kickstart of {host.name}, {finding}")
+        yield _problem(inventory, host, f"the {_kind(host)} of {host.name}, {finding}")
     for script in reading.scripts if run is not None else ():
         yield from _check_script(inventory, host, script, run)
 
@@ -101,8 +103,12 @@ def _check_script(
             run(["sh", "-c", TO_STDERR, "sh", *argv])
         except ProgramFailed as error:
             said = error.last_lines.replace(f"{path}:", "line ").replace("\n", "; ")
-            message = f"{script.section} at line {script.line} of {host.name}'s kickstart: {said}"
-            yield _problem(inventory, host, message)
+            where = f"{script.section} at line {script.line} of {host.name}'s {_kind(host)}"
+            yield _problem(inventory, host, f"{where}: {said}")
+
+
+def _kind(host: Host) -> str:
+    return installers.installer(host.role.os or "").answer
 
 
 def _base(inventory: Inventory) -> str:
