@@ -6,9 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from tests.fixture_distribution.target import write_target
 from tests.tools import missing, require_tool
 
 RUN = [sys.executable, "-c", "from provision.cli.main import main; main()", "rpm", "build"]
+
+TOP = Path(__file__).parent.parent.parent
 
 ORDINARY = 4243
 """A user number that nobody has."""
@@ -206,11 +209,12 @@ def test_a_user_without_root_builds_too(
     own = Builds(write_target(home, {"fixture": home / "fixture"}), home / "cache", home)
     own.environment["HOME"] = str(home)
     os.chown(home, ORDINARY, ORDINARY)
-    python = python_for_all()
-    own.environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    own.environment["PYTHONPATH"] = str(readable_by_all(home / "python"))
+    python = python_for_all(own.environment)
     done = subprocess.run(
         [*AS_ORDINARY, python, *own.argv(spec)[1:]],
         env=own.environment,
+        cwd=home,
         capture_output=True,
         text=True,
         timeout=300,
@@ -221,13 +225,29 @@ def test_a_user_without_root_builds_too(
     assert rpm.stat().st_uid == ORDINARY
 
 
-def python_for_all() -> str:
+def readable_by_all(folder: Path) -> Path:
+    """Our packages and what they import, outside a checkout or environment that is root's alone."""
+
+    def put(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:  # another file system
+            shutil.copy2(source, target)
+
+    shutil.copytree(sysconfig.get_path("purelib"), folder, symlinks=True, copy_function=put)
+    for package in ("kickstarts", "imagebuild", "pxe", "rpmspecs", "provision"):
+        shutil.rmtree(folder / package, ignore_errors=True)
+        shutil.copytree(TOP / package, folder / package, symlinks=True, copy_function=put)
+    return folder
+
+
+def python_for_all(environment: Mapping[str, str]) -> str:
     """A Python that another user may run, also where ours lies in root's home."""
-    path = os.pathsep.join(path for path in sys.path if path)
     for python in (sys.executable, "/usr/bin/python3"):
         works = subprocess.run(
             [*AS_ORDINARY, python, "-c", "import provision.cli.main, aiohttp, rich, yaml"],
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment,
+            cwd="/",
             capture_output=True,
             check=False,
         )
