@@ -133,8 +133,8 @@ class TftpServer:
 
     def stop(self) -> None:
         """End `serve_forever` soon; may be called from a thread or a signal handler."""
+        os.eventfd_write(self._wake, 1)  # first: once the flag is seen, the descriptor is closed
         self._stopping = True
-        os.eventfd_write(self._wake, 1)
 
     def _serve_events(self) -> None:
         due = max(self._timers[0][0] - monotonic(), 0) if self._timers else BEAT_EVERY
