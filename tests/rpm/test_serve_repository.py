@@ -49,7 +49,7 @@ def client(rack: Path) -> Iterator[Namespace]:
         client.address("eth0", "10.9.0.2/24")
         rackseed = Path(sys.executable).with_name("rackseed")
         serve = [rackseed, "serve", "-i", rack / "rack.yaml", "--cache", rack / "cache"]
-        server.start(serve).wait_for(f"serving {URL.split('/')[2]}", timeout=90)
+        server.start(serve).wait_for(f"serving {URL.split('/')[2]}", timeout=240)
         yield client
 
 
