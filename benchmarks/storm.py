@@ -1,7 +1,6 @@
 """A boot storm: 500 machines at once, against rackseed and against dnsmasq with nginx.
 
 usage: python benchmarks/storm.py [--scenes NAME,...] [--clients N] [--rounds N] [--spread SECONDS]
-                                  [--congestion NAME]
 
 Two scenes, by what is booted: `ramdisk`, the size of our own (8 and 16 MiB), where the cost of each
 request counts; and `installer`, the size of a Fedora installer (16 and 200 MiB), where bytes count.
@@ -11,7 +10,8 @@ built with cc), in turn, in one run; the first of a round is the other side each
 with its defaults, and each of its scripts is a boot session of an armed machine, written to the
 store; dnsmasq serves DHCP and TFTP, nginx (a worker per core, sendfile) a script that is one file
 for all. Both keep a record of each request. nginx uses the machine's TCP congestion control, ours
-always cubic: where the machine has another, `--congestion cubic` gives it to nginx too.
+always cubic; where the machine has another, say bbr, see what `sysctl
+net.ipv4.tcp_congestion_control=cubic` makes of nginx.
 
 Printed: seconds from a client's power-on to the end of each phase, median of the rounds' p50 and
 p99; clients that got everything; packets sent again; processor seconds that the servers and the
@@ -178,8 +178,6 @@ def one_storm(
     """Fresh namespaces, a fresh server, one storm; the client's own JSON."""
     clients, spread = options.clients, options.spread
     server, rack = lab.namespace("server"), lab.namespace("rack")
-    if options.congestion:
-        server.sysctl("net.ipv4.tcp_congestion_control", options.congestion)
     lab.cable(server, "serve0", rack, "rack0")
     server.address("serve0", f"{SERVER}/16")
     rack.address("rack0", f"{RELAY}/16")
@@ -212,7 +210,6 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--spread", type=float, default=2.0, help="seconds from first to last")
-    parser.add_argument("--congestion", help="TCP congestion control; default: the machine's")
     parser.add_argument("--scenes", default=",".join(SCENES), help=", ".join(SCENES))
     options = parser.parse_args()
     for scene in options.scenes.split(","):
