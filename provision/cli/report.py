@@ -97,9 +97,9 @@ def print_json(value: Any) -> None:  # noqa: ANN401  # whatever JSON can say
     print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
-def print_line(text: str = "") -> None:
-    """Print one line of facts for people on stdout."""
-    print(printable(text))
+def print_line(text: str = "", *, at_once: bool = False) -> None:
+    """Print one line of facts for people on stdout; `at_once` also into a file or a pipe."""
+    print(printable(text), flush=at_once)
 
 
 def print_good(text: str) -> None:

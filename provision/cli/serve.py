@@ -134,7 +134,7 @@ def serve(
         line += f", https://{settings.address}:{https.port}"
     supervise(
         planes(server, tftp_workers=tftp_workers, http_workers=http_workers),
-        on_ready=lambda: report.print_line(line),
+        on_ready=lambda: report.print_line(line, at_once=True),
         prepare=partial(log_like, logging.getLogger().level),
         on_reload=partial(reload, source),
     )
