@@ -23,6 +23,7 @@ from provision.plan import (
     plan_host,
     programs_of,
 )
+from provision.progress import Progress, unseen
 from provision.store.hosts import HostRecord
 from pxe.boot import Loader
 from pxe.errors import MissingProgram, RenderError
@@ -78,11 +79,11 @@ def verify_ramdisk(
     return problems
 
 
-def verify_scripts(inventory: Inventory) -> list[Problem]:
+def verify_scripts(inventory: Inventory, progress: Progress = unseen) -> list[Problem]:
     """Every boot script of every host in every state can be written."""
     problems = []
     settings = _settings(inventory)
-    for host in inventory.hosts.values():
+    for host in progress("boot scripts", inventory.hosts.values()):
         for state in HostState:
             try:
                 plan_host(inventory, host, HostRecord(host.name, state), settings)
@@ -93,11 +94,11 @@ def verify_scripts(inventory: Inventory) -> list[Problem]:
     return problems
 
 
-def verify_answers(inventory: Inventory) -> list[Problem]:
+def verify_answers(inventory: Inventory, progress: Progress = unseen) -> list[Problem]:
     """Every host's answer can be made, from templates that parse; each mistake is told once."""
     settings = _settings(inventory)
     users: dict[tuple[str, str], list[Host]] = {}
-    for host in inventory.hosts.values():
+    for host in progress("answers of your own templates", inventory.hosts.values()):
         if views.answered_by_us(host.role):
             continue  # verify_answers
         try:

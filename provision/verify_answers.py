@@ -6,6 +6,8 @@ from tempfile import TemporaryDirectory
 
 from kickstarts import installers
 from kickstarts.errors import KickstartError
+from kickstarts.kinds import kind
+from kickstarts.plan import InstallPlan
 from kickstarts.validate import Script
 from provision import deploy
 from provision.errors import AnswerError, ProgramFailed
@@ -13,6 +15,7 @@ from provision.inventory import views
 from provision.inventory.model import Host, Inventory, Place
 from provision.inventory.problems import Problem
 from provision.plan import MASKED_TOKEN, UNKNOWN_SERVER
+from provision.progress import Progress, unseen
 from provision.secrets import missing
 
 SHELLCHECK = "shellcheck"
@@ -22,29 +25,30 @@ TO_STDERR = 'exec "$@" >&2'
 Run = Callable[[list[str]], str]
 
 
-def verify_answers(inventory: Inventory, run: Run | None) -> list[Problem]:
+def verify_answers(
+    inventory: Inventory, run: Run | None, progress: Progress = unseen
+) -> list[Problem]:
     """Every host's plan can be made, and what is rendered is taken; one of each kind is read.
 
-    Values are checked in each plan, so two hosts of a kind differ in nothing that a reader could
-    stumble over. `run` starts shellcheck; None where it is not installed.
+    `run` starts shellcheck; None where it is not installed.
     """
     refused: dict[tuple[str, str, str | None], list[Host]] = {}
-    kinds: dict[tuple[str, object], Host] = {}
-    for host in inventory.hosts.values():
+    kinds: dict[InstallPlan, Host] = {}
+    for host in progress("plans of hosts", inventory.hosts.values()):
         if views.answered_by_us(host.role):
             try:
-                views.install_plan(host, inventory, _base(inventory), **_urls(inventory))
+                plan = views.install_plan(host, inventory, _base(inventory), **_urls(inventory))
+                kinds.setdefault(kind(plan), host)
             except KickstartError as error:
                 hint = next(iter(getattr(error, "__notes__", ())), None)
                 refused.setdefault((host.role.name, str(error), hint), []).append(host)
-            else:
-                kinds.setdefault((host.role.name, host.firmware), host)
     problems = [
         _problem(inventory, hosts[0], f"no answer can be made for {_names(hosts)}: {why}", hint)
         for (_, why, hint), hosts in refused.items()
     ]
-    for host in kinds.values():
-        problems += _read(inventory, host, run)
+    scripts: set[tuple[str, str]] = set()
+    for host in progress("answers, one of each kind", kinds.values()):
+        problems += _read(inventory, host, run, scripts)
     return problems
 
 
@@ -74,7 +78,10 @@ def verify_secrets(inventory: Inventory) -> list[Problem]:
     return [Problem(Place(inventory.path, 1), "secrets", message, "rackseed secrets init")]
 
 
-def _read(inventory: Inventory, host: Host, run: Run | None) -> Iterator[Problem]:
+def _read(
+    inventory: Inventory, host: Host, run: Run | None, known: set[tuple[str, str]]
+) -> Iterator[Problem]:
+    """What is wrong with the answer of one host; `known` are the scripts that were read before."""
     try:
         text = deploy.own_answer(
             inventory, host, _base(inventory), **_urls(inventory), masked=False
@@ -86,9 +93,11 @@ def _read(inventory: Inventory, host: Host, run: Run | None) -> Iterator[Problem
         return
     reading = installers.read(text, host.role.os or "")
     for finding in reading.findings:
-        yield _problem(inventory, host, f"the {_kind(host)} of {host.name}, {finding}")
+        yield _problem(inventory, host, f"the {_answer(host)} of {host.name}, {finding}")
     for script in reading.scripts if run is not None else ():
-        yield from _check_script(inventory, host, script, run)
+        if (script.interpreter, script.text) not in known:
+            known.add((script.interpreter, script.text))
+            yield from _check_script(inventory, host, script, run)
 
 
 def _check_script(
@@ -103,11 +112,11 @@ def _check_script(
             run(["sh", "-c", TO_STDERR, "sh", *argv])
         except ProgramFailed as error:
             said = error.last_lines.replace(f"{path}:", "line ").replace("\n", "; ")
-            where = f"{script.section} at line {script.line} of {host.name}'s {_kind(host)}"
+            where = f"{script.section} at line {script.line} of {host.name}'s {_answer(host)}"
             yield _problem(inventory, host, f"{where}: {said}")
 
 
-def _kind(host: Host) -> str:
+def _answer(host: Host) -> str:
     return installers.installer(host.role.os or "").answer
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from provision.cli import report
 from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, JsonOption
+from provision.cli.progress import shown
 from provision.inventory.model import Inventory
 from provision.inventory.problems import InventoryInvalid, Problem
+from provision.progress import Progress, unseen
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +23,8 @@ def check(
     """Check the inventory and all that it names, without changing or serving anything.
 
     Tells every mistake at once: in the file itself, missing kernels, images, boot programs and
-    packages, answer templates that do not parse, boot scripts that GRUB would not understand.
+    packages, answer templates that do not parse, boot scripts that GRUB would not understand. Of
+    answers of ours each distinct one is read by its installer's own reader and by shellcheck.
 
     Example:
       rackseed check -i rack.yaml
@@ -31,7 +34,8 @@ def check(
 
     loaded = load(inventory)
     warnings = warn(loaded, [name for _, name in socket.if_nameindex()])
-    problems = find_problems(loaded)
+    with shown() as progress:
+        problems = find_problems(loaded, progress)
     for warning in warnings:
         report.show_warning(warning)
     if problems:
@@ -82,7 +86,7 @@ def show_summary(inventory: Inventory) -> None:
         report.print_line(f"  {name:<9} {counts}")
 
 
-def find_problems(inventory: Inventory) -> list[Problem]:
+def find_problems(inventory: Inventory, progress: Progress = unseen) -> list[Problem]:
     """Everything outside the file that would keep a host from its boot."""
     from provision import verify, verify_answers
     from provision.inventory.verify import verify_files
@@ -98,8 +102,8 @@ def find_problems(inventory: Inventory) -> list[Problem]:
     shellcheck = shutil.which(verify_answers.SHELLCHECK)
     if shellcheck is None:
         log.info("scripts of kickstarts are not checked: shellcheck is not installed")
-    problems += verify_answers.verify_answers(inventory, run if shellcheck else None)
-    unwritable = verify.verify_scripts(inventory)
+    problems += verify_answers.verify_answers(inventory, run if shellcheck else None, progress)
+    unwritable = verify.verify_scripts(inventory, progress)
     checker = next(filter(shutil.which, verify.GRUB_CHECKERS), None)
     if checker is None:
         log.info("GRUB scripts are not parsed: %s is not installed", verify.GRUB_CHECKERS[0])
@@ -107,5 +111,5 @@ def find_problems(inventory: Inventory) -> list[Problem]:
         problems += verify.verify_grub(inventory, run, checker)
     broken = {problem.place.path for problem in problems}
     if not broken & {host.role.answer for host in inventory.hosts.values()}:
-        problems += verify.verify_answers(inventory)
+        problems += verify.verify_answers(inventory, progress)
     return problems + unwritable

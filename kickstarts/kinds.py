@@ -1,0 +1,48 @@
+"""Which hosts' answers differ in nothing but their own values: one of them is read for all."""
+
+from dataclasses import replace
+from ipaddress import IPv4Interface
+
+from kickstarts.plan import InstallPlan
+from kickstarts.roles.base import Role
+
+HOST = "host"
+ADDRESS = IPv4Interface("192.0.2.1/24")
+"""RFC 5737: for documentation."""
+MAC = "00:00:5e:00:53:01"
+"""RFC 7042, 2.1.2: for documentation."""
+
+
+def kind(plan: InstallPlan) -> InstallPlan:
+    """The plan with values that stand for every host's name, addresses and disks.
+
+    A value is checked when its plan is made and has one shape, so who reads the answer to one of
+    two plans of a kind reads the other. Whatever could bring another line stays.
+    """
+    disks = plan.disks
+    if disks.named:
+        disks = replace(disks, named=tuple(f"{HOST}{n}" for n, _ in enumerate(disks.named)))
+    return replace(
+        plan,
+        host=HOST,
+        network=replace(plan.network, address=ADDRESS, mac=MAC),
+        disks=disks,
+        role=_role(plan.role, plan.full_name),
+    )
+
+
+def _role(role: Role, full_name: str) -> Role:
+    cloud = role.cloud
+    if cloud is None:
+        return role
+    itself = cloud.controller == full_name
+    return replace(
+        role,
+        cloud=replace(
+            cloud,
+            full_name=HOST,
+            address=ADDRESS.ip,
+            controller=HOST if itself else cloud.controller,
+            controller_address=ADDRESS.ip if itself else cloud.controller_address,
+        ),
+    )

@@ -1,0 +1,42 @@
+"""What `rackseed check` shows while it works: a bar on a terminal, and nothing anywhere else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from provision.cli.progress import shown
+from provision.progress import unseen
+
+TREE = Path(__file__).parents[3]
+WORK = """\
+from provision.cli.progress import shown
+with shown() as progress:
+    print(sum(progress("boot scripts", range(1000))))
+"""
+
+
+def test_a_terminal_shows_a_bar_on_standard_error_alone():
+    master, slave = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(TREE), "COLUMNS": "100"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", WORK], stdout=subprocess.PIPE, stderr=slave, env=environment,
+            check=True,
+        )  # fmt: skip
+        seen = os.read(master, 1 << 16).decode()
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert done.stdout == b"499500\n"
+    assert "boot scripts" in seen
+    assert "1000/1000" in seen
+
+
+def test_a_file_is_left_without_it(capsys: pytest.CaptureFixture[str]):
+    with shown() as progress:
+        assert progress is unseen
+        assert list(progress("boot scripts", [1, 2])) == [1, 2]
+    assert capsys.readouterr() == ("", "")
