@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from provision import deploy
+from provision import deploy, served
 from provision.alarms import Alarms
 from provision.boots import Boots
 from provision.deploy import AnswerError, Rejected
@@ -212,6 +212,7 @@ class InventorySite:
                 # An operator disarmed it in this very moment: it may install all the same.
                 late = f"the answer was delivered though {found.host} is {record.state.value}"
                 self._alarms.record(connection, event, late)
+        served.remember(self.store, self._view.inventory, found.host, now)
 
     def report(self, token: str, address: IPv4Address, report: Report) -> Refusal | None:
         """Take a report; durable when this returns None."""

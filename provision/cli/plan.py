@@ -31,6 +31,10 @@ def plan(
     answer: Annotated[
         bool, typer.Option("--answer", help="Also show the installer's answer of HOST.")
     ] = False,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="Only what changed for HOST since it was last installed."),
+    ] = False,
     armed: Annotated[bool, typer.Option("--armed", help="As if the hosts were armed.")] = False,
     as_json: JsonOption = False,
     store: StoreOption = None,
@@ -43,6 +47,7 @@ def plan(
       rackseed plan
       rackseed plan cmp01
       rackseed plan cmp01 --armed --answer
+      rackseed plan cmp01 --diff
     """
     from provision import plan as planning
     from provision.inventory.load import load
@@ -51,7 +56,12 @@ def plan(
     if answer and not host:
         raise BadInput("--answer shows the answer of one host, expected its name:  "
                        "rackseed plan HOST --answer")  # fmt: skip
+    if diff and not host:
+        raise BadInput("--diff compares what one host is served, expected its name:  "
+                       "rackseed plan HOST --diff")  # fmt: skip
     loaded = load(inventory)
+    if diff and host:
+        return show_difference(loaded, known_host(loaded, host), store or loaded.store, as_json)
     names = [known_host(loaded, host)] if host else list(loaded.hosts)
     records = {} if armed else read_records(store or loaded.store)
     server = settings(loaded, server_address(loaded) or planning.UNKNOWN_SERVER)
@@ -71,6 +81,41 @@ def plan(
     else:
         show_table(plans)
     return report.ExitStatus.DONE
+
+
+def show_difference(inventory: "Inventory", host: str, url: str, as_json: bool) -> int:
+    """What an installation of a host would be served otherwise than the last one was.
+
+    Raises StoreError, AnswerError.
+    """
+    from datetime import UTC, datetime
+
+    from provision.served import difference, present
+    from provision.store import Store, served
+
+    before = None
+    if store_exists(url):
+        with Store(url) as opened, opened.database.reading() as connection:
+            before = served.find(connection, host)
+    if before is None:
+        message = f"{host} was not yet served an installation from {url}"
+        error = BadInput(f"{message}, expected one to compare with")
+        error.add_note(f"what it would be served:  rackseed plan {host} --armed --answer")
+        raise error
+    now = present(inventory, inventory.hosts[host], datetime.now(UTC))
+    lines = list(difference(before, now))
+    when = before.at.isoformat(timespec="seconds")
+    if as_json:
+        report.print_json({"host": host, "served": when, "diff": lines})
+    elif not lines:
+        report.print_good(f"{host} would be served what it was served at {when}")
+    for line in () if as_json else lines:
+        report.print_marked(line, COLOURS.get(line[:1]), bold=False)
+    return report.ExitStatus.DONE
+
+
+COLOURS = {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}
+"""Of a diff's lines, by their first character."""
 
 
 def known_host(inventory: "Inventory", name: str) -> str:
