@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, Entry] = {
     "inspect": Entry("provision.cli.inspect:inspect", "Show the hardware that hosts reported."),
     "secrets": Entry("provision.cli.secrets:app", "Make the passwords of the cloud's services."),
     "ramdisk": Entry("provision.cli.ramdisk:ramdisk", "Build the inspection ramdisk."),
+    "image": Entry("provision.cli.image.main:app", "Build, verify and publish images."),
     "rpm": Entry("provision.cli.rpm:app", "Build, check, sign and publish packages."),
 }
 """Every subcommand, in the order of `--help`; one whose module is absent is not offered."""

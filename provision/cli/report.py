@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from imagebuild import errors as image
 from provision.errors import BadInput, ProgramFailed, ProvisionError
 from pxe.errors import PxeError
 from rpmspecs import errors as rpm
@@ -47,6 +48,10 @@ EXPECTED: tuple[tuple[type[Exception], ExitStatus], ...] = (
     (rpm.ToolMissing, ExitStatus.BAD_INPUT),
     (rpm.BuildFailed, ExitStatus.PROGRAM_FAILED),
     (rpm.RpmError, ExitStatus.FAILED),
+    (image.BadInput, ExitStatus.BAD_INPUT),
+    (image.ToolMissing, ExitStatus.BAD_INPUT),
+    (image.BuildFailed, ExitStatus.PROGRAM_FAILED),
+    (image.ImageError, ExitStatus.FAILED),
 )
 """First match counts; what is not here is unexpected and keeps its traceback."""
 
@@ -166,7 +171,7 @@ def run_to_status(command: Callable[[], object]) -> int:
         return ExitStatus.INTERRUPTED
     except typer.Abort:
         return ExitStatus.FAILED
-    except (ProvisionError, PxeError, rpm.RpmError) as error:
+    except (ProvisionError, PxeError, rpm.RpmError, image.ImageError) as error:
         show_exception(error)
         return status_of(error) or ExitStatus.FAILED
     except OSError as error:

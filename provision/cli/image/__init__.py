@@ -1,0 +1,1 @@
+"""`build-image`, or `rackseed image`: images built, verified, compared and published."""

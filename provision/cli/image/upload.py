@@ -1,0 +1,224 @@
+"""`build-image upload`: publish an image in Glance."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TaskID,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import (
+    Progress as Bar,
+)
+
+from provision.cli import report
+from provision.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from imagebuild.glance import Visibility, Wish
+    from imagebuild.glance_file import ImageFile
+    from imagebuild.glance_upload import Published
+
+MIB = 1 << 20
+LINE_EVERY = 15.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+def upload(
+    image: Annotated[
+        Path, typer.Argument(metavar="IMAGE", help="The image file; what lies beside it counts.")
+    ],
+    cloud: Annotated[
+        str | None,
+        typer.Option("--cloud", metavar="NAME", envvar="OS_CLOUD", help="A cloud of clouds.yaml."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Published so; else as its recipe is named."),
+    ] = None,
+    visibility: Annotated[
+        str | None,
+        typer.Option(
+            "--visibility",
+            metavar="WHO",
+            help="private, shared, community or public; else as the image that is replaced.",
+        ),
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="Add a tag; again for more.")
+    ] = None,
+    property_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--property", metavar="K=V", help="Set a property over the recipe's; again for more."
+        ),
+    ] = None,
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=0, help="Replaced images that stay, hidden.")
+    ] = 1,
+    force_unsealed: Annotated[
+        bool,
+        typer.Option("--force-unsealed", help="Publish although its seal report has findings."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Publish an image in Glance, replacing the one that has its name.
+
+    The image arrives hidden and private under another name. Only when Glance's digest is that
+    of the file, it gets its name and visibility; then the image that had the name is hidden,
+    and older ones than --keep says are deleted. Run it again when it was interrupted: it
+    finishes what was begun, or removes it.
+
+    Properties, minimal disk and memory come from the recipe, by the file that lies beside the
+    image.
+
+    Example:
+      build-image upload images/debian-12.qcow2 --cloud lab
+      build-image upload images/rocky-9-gpu.qcow2 --visibility public --tag gpu --keep 2
+      build-image upload disk.raw --name tools --property hw_disk_bus=scsi
+    """
+    from imagebuild import glance_file, glance_openstack, glance_upload
+
+    chosen = visibility_of(visibility)
+    properties = properties_of(property_ or [])
+    file = glance_file.read(image)
+    if not force_unsealed:
+        glance_file.require_sealed(file)
+    if not file.sealed:
+        report.show_warning(f"{image}: no report says that it is sealed")
+    store = glance_openstack.connect(cloud)  # a wrong password is told before minutes of digests
+    tell = Progress()
+    tell.step(f"computing the digest of {image} ({file.size / MIB:,.0f} MiB)")
+    wish = wish_of(
+        file, name=name, visibility=chosen, tags=tag or [], properties=properties, keep=keep
+    )
+    glance_file.require_digest(file, wish.sha512)
+    try:
+        published = glance_upload.publish(image, wish, store, tell)
+    except KeyboardInterrupt:
+        tell.end()
+        report.show_warning("interrupted: nothing is published; run it again to go on")
+        raise
+    finally:
+        tell.end()
+    show(published, wish, as_json=as_json)
+    return report.ExitStatus.DONE
+
+
+def visibility_of(word: str | None) -> "Visibility | None":
+    """Raises BadInput."""
+    from imagebuild.errors import BadInput
+    from imagebuild.glance import Visibility
+
+    if word is None:
+        return None
+    try:
+        return Visibility(word)
+    except ValueError:
+        known = ", ".join(each.value for each in Visibility)
+        raise BadInput(f"--visibility {word}: expected one of {known}") from None
+
+
+def properties_of(words: Sequence[str]) -> dict[str, str]:
+    """`K=V` as pairs. Raises BadInput."""
+    from imagebuild.errors import BadInput
+    from imagebuild.glance import OWN_PROPERTIES
+
+    pairs: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals and word.isprintable()):
+            raise BadInput(f"--property {word}: expected KEY=VALUE, such as hw_disk_bus=scsi")
+        if key in OWN_PROPERTIES:
+            raise BadInput(f"--property {key}: kept by uploads themselves, expected another key")
+        pairs[key] = value
+    return pairs
+
+
+def wish_of(
+    file: "ImageFile",
+    *,
+    name: str | None,
+    visibility: "Visibility | None",
+    tags: Sequence[str],
+    properties: Mapping[str, str],
+    keep: int,
+) -> "Wish":
+    """What the file and the options ask for together."""
+    from imagebuild.glance import Wish
+    from imagebuild.glance_upload import digests
+
+    return Wish(
+        name=name or file.name,
+        size=file.size,
+        disk_format=file.disk_format,
+        digest=digests(file.path),
+        visibility=visibility,
+        min_disk=file.min_disk,
+        min_ram=file.min_ram,
+        tags=frozenset(tags),
+        properties={**file.properties, **properties},
+        keep=keep,
+    )
+
+
+def show(published: "Published", wish: "Wish", *, as_json: bool) -> None:
+    """Tell how it ended."""
+    for kept in published.kept:
+        report.show_warning(f"could not be deleted: {kept}")
+    if as_json:
+        facts = asdict(published) | {"sha512": wish.sha512, "size": wish.size}
+        report.print_json(facts)
+    elif published.superseded:
+        report.print_marked(
+            f"{wish.name} is {published.id}: another upload of this name came after this one"
+        )
+    else:
+        how = "sent, compared and published" if published.sent else "was there already"
+        report.print_good(f"{published.name} is {published.id}: {how}")
+
+
+class Progress:
+    """What happens, on stderr: a bar on a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._told = time.monotonic()
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+
+    def step(self, text: str) -> None:
+        """What happens next."""
+        self.end()
+        self._console.print(report.printable(text), style="dim", markup=False)
+
+    def sent(self, octets: int, whole: int) -> None:
+        """Bytes that were sent, of all."""
+        if self._console.is_terminal:
+            self._draw(octets, whole)
+        elif octets == whole or time.monotonic() - self._told > LINE_EVERY:
+            self._told = time.monotonic()
+            line = f"sent {octets / MIB:,.0f} of {whole / MIB:,.0f} MiB"
+            self._console.print(line, style="dim")
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = self._task = None
+
+    def _draw(self, octets: int, whole: int) -> None:
+        if self._bar is None or self._task is None:
+            columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+            self._bar = Bar(*columns, console=self._console, transient=True)
+            self._task = self._bar.add_task("", total=whole)
+            self._bar.start()
+        self._bar.update(self._task, completed=octets)
