@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from kickstarts.errors import UnknownSystem
-from kickstarts.networkd import is_mac
-from kickstarts.plan import Firmware, InstallPlan, NetworkSettings
+from kickstarts.networkd import is_mac, vlan_name
+from kickstarts.plan import Firmware, InstallPlan, Link, NetworkSettings
 from kickstarts.preseed import check_packages
 from kickstarts.templating import environment
 from kickstarts.values import MASK, Secret
@@ -80,27 +80,45 @@ def system(name: str) -> System:
 
 def netplan(network: NetworkSettings, domain: str | None) -> Mapping[str, object]:
     """The network in netplan's words."""
-    addressed: dict[str, object] = {"addresses": [str(network.address)]}
+    bond = network.bond
+    main = bond.name if bond else "port"
+    others = dict.fromkeys(link.mac for link in network.links if link.mac)
+    names: dict[str | None, str] = {
+        None: main,
+        **{mac: f"more{number}" for number, mac in enumerate(others, 1)},
+    }
+    own: dict[str, dict[str, object]] = {}
+    vlans: dict[str, object] = {}
+    for link in network.links:
+        addressed = _addressed(network, link, domain)
+        if name := vlan_name(link):
+            vlans[name] = {"id": link.vlan, "link": names[link.mac], **addressed}
+        else:
+            own[names[link.mac]] = addressed
+    ports: dict[str, object] = {}
+    plan: dict[str, object] = {"version": NETPLAN_VERSION, "ethernets": ports}
+    if bond:
+        members = {(f"port{n}" if is_mac(p) else p): _port(p) for n, p in enumerate(bond.ports, 1)}
+        ports |= members
+        parameters = {"mode": bond.mode, "mii-monitor-interval": 100}
+        made = {"interfaces": list(members), "parameters": parameters}
+        plan["bonds"] = {bond.name: made | own.get(main, {})}
+    else:
+        ports[main] = _port(network.mac) | own.get(main, {})
+    ports |= {names[mac]: _port(mac) | own.get(names[mac], {}) for mac in others}
+    return plan | ({"vlans": vlans} if vlans else {})
+
+
+def _addressed(network: NetworkSettings, link: Link, domain: str | None) -> dict[str, object]:
+    addressed: dict[str, object] = {"addresses": [str(each) for each in link.addresses]}
+    if network.address not in link.addresses:
+        return addressed
     if network.gateway:
         addressed["routes"] = [{"to": "default", "via": str(network.gateway)}]
     if network.dns:
         servers: dict[str, object] = {"addresses": [str(each) for each in network.dns]}
         addressed["nameservers"] = servers | ({"search": [domain]} if domain else {})
-    plan: dict[str, object] = {"version": NETPLAN_VERSION}
-    below = {} if network.vlan else addressed
-    if bond := network.bond:
-        ports = {(f"port{n}" if is_mac(p) else p): _port(p) for n, p in enumerate(bond.ports, 1)}
-        plan["ethernets"] = ports
-        parameters = {"mode": bond.mode, "mii-monitor-interval": 100}
-        made = {"interfaces": list(ports), "parameters": parameters}
-        plan["bonds"] = {bond.name: made | below}
-        link = bond.name
-    else:
-        link = "port"
-        plan["ethernets"] = {link: _port(network.mac) | below}
-    if network.vlan:
-        plan["vlans"] = {f"vlan{network.vlan}": {"id": network.vlan, "link": link} | addressed}
-    return plan
+    return addressed
 
 
 def _port(port: str) -> dict[str, object]:

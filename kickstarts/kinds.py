@@ -3,7 +3,8 @@
 from dataclasses import replace
 from ipaddress import IPv4Interface
 
-from kickstarts.plan import InstallPlan
+from kickstarts.networkd import is_mac
+from kickstarts.plan import InstallPlan, NetworkSettings
 from kickstarts.roles.base import Role
 
 HOST = "host"
@@ -25,10 +26,31 @@ def kind(plan: InstallPlan) -> InstallPlan:
     return replace(
         plan,
         host=HOST,
-        network=replace(plan.network, address=ADDRESS, mac=MAC),
+        network=_network(plan.network),
         disks=disks,
         role=_role(plan.role, plan.full_name),
     )
+
+
+def _network(network: NetworkSettings) -> NetworkSettings:
+    """The same links with other addresses."""
+    ports = dict.fromkeys((network.mac, *(each.mac for each in network.more if each.mac)))
+    known = {mac: f"{MAC[:-2]}{number:02x}" for number, mac in enumerate(ports, 1)}
+    bond = network.bond
+    if bond:
+        members = (f"{MAC[:-5]}{n:02x}:00" if is_mac(p) else p for n, p in enumerate(bond.ports, 1))
+        bond = replace(bond, ports=tuple(members))
+    return replace(
+        network,
+        address=ADDRESS,
+        mac=known[network.mac],
+        bond=bond,
+        more=tuple(
+            replace(each, address=IPv4Interface((ADDRESS.ip + n, 24)),
+                    mac=known[each.mac] if each.mac else None)
+            for n, each in enumerate(network.more, 1)
+        ),
+    )  # fmt: skip
 
 
 def _role(role: Role, full_name: str) -> Role:

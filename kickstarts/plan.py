@@ -11,7 +11,11 @@ from kickstarts.errors import BadValue
 from kickstarts.roles.base import Base, Role
 from kickstarts.values import Secret, check, check_all, check_optional
 
-MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
+BOND_MODES = (
+    "802.3ad", "active-backup", "balance-rr", "balance-xor", "broadcast", "balance-tlb",
+    "balance-alb",
+)  # fmt: skip
+"""As the kernel calls them (Documentation/networking/bonding.rst)."""
 MAX_VLAN = 4094
 """IEEE 802.1Q, 9.6: 0 and 4095 are reserved."""
 
@@ -86,14 +90,41 @@ class Bond:
         """Raises BadValue."""
         check("port", "bond", self.name)
         check_all("word", "bond.ports", self.ports)
-        check("name", "bond.mode", self.mode)
+        if self.mode not in BOND_MODES:
+            raise BadValue("bond.mode", f"one of {', '.join(BOND_MODES)}")
         if len(set(self.ports)) < 2:
             raise BadValue("bond.ports", "two ports at least")
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """One more address of a host."""
+
+    address: IPv4Interface
+    mac: str | None = None
+    """Of the port; None: where the host's first address is, or the bond that it is in."""
+    vlan: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises BadValue."""
+        if self.mac is not None:
+            check("mac", "addresses.mac", self.mac)
+        check_vlan("addresses.vlan", self.vlan)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A port, a bond or a VLAN on one of them, with its addresses."""
+
+    mac: str | None
+    """Of the port; None: the port that boots, or the bond that it is in."""
+    vlan: int | None
+    addresses: tuple[IPv4Interface, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """The host's one address for the cloud, and how it is reached."""
+    """The host's address for the cloud, how it is reached, and what other addresses it has."""
 
     address: IPv4Interface
     mac: str
@@ -102,17 +133,34 @@ class NetworkSettings:
     dns: tuple[IPv4Address, ...] = ()
     bond: Bond | None = None
     vlan: int | None = None
+    more: tuple[Address, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises BadValue."""
-        check("word", "mac", self.mac)
-        if self.vlan is not None and not 1 <= self.vlan <= MAX_VLAN:
-            raise BadValue("vlan", f"a number between 1 and {MAX_VLAN}")
+        check("mac", "mac", self.mac)
+        check_vlan("vlan", self.vlan)
+        inside = {self.mac, *(self.bond.ports if self.bond else ())}
+        if any(each.mac in inside for each in self.more):
+            raise BadValue("addresses.mac", "a port besides the one that boots and its bond")
+        addresses = [self.address.ip, *(each.address.ip for each in self.more)]
+        if len(set(addresses)) != len(addresses):
+            raise BadValue("addresses", "each address once")
+        tags = [link.vlan for link in self.links if link.vlan is not None]
+        if len(set(tags)) != len(tags):
+            raise BadValue("addresses.vlan", "a VLAN on one port alone")
 
     @property
     def device(self) -> str:
         """What the address is given to, in the installer's words."""
         return self.bond.name if self.bond else self.mac
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """Every link with all its addresses, that of the first address first."""
+        found: dict[tuple[str | None, int | None], list[IPv4Interface]] = {}
+        for each in (Address(self.address, vlan=self.vlan), *self.more):
+            found.setdefault((each.mac, each.vlan), []).append(each.address)
+        return tuple(Link(mac, vlan, tuple(own)) for (mac, vlan), own in found.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +272,12 @@ class InstallPlan:
     def full_name(self) -> str:
         """The host's name with its domain, where there is one."""
         return f"{self.host}.{self.domain}" if self.domain else self.host
+
+
+def check_vlan(where: str, vlan: int | None) -> None:
+    """Raises BadValue unless it is a VLAN's number, or none."""
+    if vlan is not None and not 1 <= vlan <= MAX_VLAN:
+        raise BadValue(where, f"a number between 1 and {MAX_VLAN}")
 
 
 def check_hash(where: str, secret: Secret | None) -> None:

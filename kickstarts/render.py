@@ -1,11 +1,12 @@
 """From a plan to the text of a kickstart."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
 from kickstarts.errors import BadValue
-from kickstarts.plan import DiskChoice, Firmware, InstallPlan, Layout
+from kickstarts.networkd import is_mac
+from kickstarts.plan import DiskChoice, Firmware, InstallPlan, Layout, Link
 from kickstarts.roles.base import Role
 from kickstarts.systems import System, mirrored, system
 from kickstarts.templating import environment
@@ -45,6 +46,7 @@ def _values(plan: InstallPlan, kind: System) -> Mapping[str, object]:
         "by_path": plan.disks.choice is DiskChoice.PATH,
         "mirrored": plan.disks.layout is Layout.RAID1,
         "uefi": plan.firmware is Firmware.UEFI,
+        **_network(plan),
         # The host's own name: a disk carried into another host does not clash with its group.
         "volume_group": plan.host.replace("-", "_"),
         "time_servers": plan.time_servers if chosen is None else chosen,
@@ -52,6 +54,37 @@ def _values(plan: InstallPlan, kind: System) -> Mapping[str, object]:
         "steps": steps_of(type(plan.role)),
         "helpers": _scripts(_packages(type(plan.role)), "helpers", ".py"),
     }
+
+
+def _network(plan: InstallPlan) -> Mapping[str, object]:
+    """The command `network` for each link, and the addresses that it has no room for."""
+    network, (first, *more) = plan.network, plan.network.links
+    bond = network.bond
+    found = bond is not None and any(is_mac(port) for port in bond.ports)
+    words = []
+    if bond:
+        ports = "$bonded" if found else ",".join(bond.ports)
+        words = [f"--bondslaves={ports}", f"--bondopts=mode={bond.mode},miimon=100"]
+    own = [f"--gateway={network.gateway}"] if network.gateway else []
+    own += [f"--nameserver={','.join(map(str, network.dns))}"] if network.dns else []
+    own.append(f"--hostname={plan.full_name}")
+    return {
+        "bond_found": found,
+        "first_network": _command(network.device, first, words, own),
+        "more_networks": [
+            _command(each.mac or network.device, each, [], ["--nodefroute"]) for each in more
+        ],
+        "beside": [link.addresses for link in (first, *more) if len(link.addresses) > 1],
+    }  # fmt: skip
+
+
+def _command(device: str, link: Link, before: Sequence[str], after: Sequence[str]) -> str:
+    address = link.addresses[0]
+    words = [f"--device={device}", *before]
+    if link.vlan is not None:
+        words.append(f"--vlanid={link.vlan}")
+    words += ["--bootproto=static", f"--ip={address.ip}", f"--netmask={address.netmask}"]
+    return " ".join(["network", *words, *after, "--onboot=yes", "--activate"])
 
 
 def steps_of(role: type[Role]) -> Mapping[str, str]:

@@ -28,6 +28,8 @@ class System:
     """The command `timesource`; without it `timezone` names the time servers."""
     has_onerror: bool = True
     """The section %onerror; without it each script tells of its own failure."""
+    has_keyfiles: bool = True
+    """NetworkManager keeps its connections in files of its own, not in ifcfg files."""
     has_yescrypt: bool = True
     has_sshd_folder: bool = True
     """/etc/ssh/sshd_config.d is read."""
@@ -109,6 +111,7 @@ _CENTOS_7 = System(
     has_sshkey=False,
     has_timesource=False,
     has_onerror=False,
+    has_keyfiles=False,
     has_yescrypt=False,
     has_sshd_folder=False,
     cloud=False,

@@ -13,6 +13,8 @@ from kickstarts.errors import BadValue
 LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 """RFC 1123, 2.1: letters, digits and inner hyphens, at most 63; lower case is ours."""
 
+MAC = r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}"
+
 SHAPES: Mapping[str, tuple[str, str]] = {
     "name": (r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name of letters, digits, '.', '_' and '-'"),
     "host": (LABEL, "a host name of lower-case letters, digits and inner hyphens"),
@@ -20,6 +22,7 @@ SHAPES: Mapping[str, tuple[str, str]] = {
     "server": (rf"(?=.{{1,253}}$){LABEL}(?:\.{LABEL})*", "a host's name or address"),
     "user": (r"[a-z_][a-z0-9_-]{0,30}", "a user name of lower-case letters, digits, '_' and '-'"),
     "port": (r"[A-Za-z][A-Za-z0-9._-]{0,14}", "an interface name of at most 15 characters"),
+    "mac": (MAC, "a MAC address such as 52:54:00:aa:00:01"),
     "url": (
         r"https?://[A-Za-z0-9.:\[\]-]+(?:/(?:[A-Za-z0-9._~/+:@=&?,-]|%[0-9A-Fa-f]{2})*)?",
         "an http or https URL without quotes and white space",

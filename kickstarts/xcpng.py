@@ -174,6 +174,7 @@ def check_fit(plan: InstallPlan, kind: System) -> None:
         ("packages.more", f"nothing on {kind.title}", not plan.packages.more),
         ("packages.tree", "the URL of the installation tree", plan.packages.tree is not None),
         ("bond", f"none: {kind.title} makes it when it runs", plan.network.bond is None),
+        ("addresses", f"none: {kind.title} is given them when it runs", not plan.network.more),
         ("gateway", "an address: the installer takes no network without", plan.network.gateway),
         (
             "root_password",

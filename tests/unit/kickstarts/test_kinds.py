@@ -7,7 +7,15 @@ import pytest
 
 from kickstarts import installers
 from kickstarts.kinds import kind
-from kickstarts.plan import DiskChoice, DiskLayout, Firmware, Layout
+from kickstarts.plan import (
+    Address,
+    Bond,
+    DiskChoice,
+    DiskLayout,
+    Firmware,
+    InstallPlan,
+    Layout,
+)
 from kickstarts.roles import roles
 from tests.unit.kickstarts.plans import CLOUD, PLAN, sample
 
@@ -25,6 +33,19 @@ def test_hosts_that_differ_in_name_and_address_are_of_one_kind():
         replace(PLAN, disks=DiskLayout(DiskChoice.SERIAL, (serial,))) for serial in ("S1", "S2")
     ]
     assert kind(named[0]) == kind(named[1]) != kind(PLAN)
+
+
+def test_bonds_and_addresses_are_alike_by_their_shape():
+    def host(last: str, vlan: int) -> InstallPlan:
+        bond = Bond("bond0", (f"52:54:00:aa:01:{last}", f"52:54:00:aa:02:{last}"))
+        more = (
+            Address(IPv4Interface(f"10.30.0.{last}/24"), vlan=vlan),
+            Address(IPv4Interface(f"192.0.2.{last}/24"), f"52:54:00:aa:03:{last}"),
+        )
+        return replace(PLAN, network=replace(PLAN.network, bond=bond, more=more))
+
+    assert kind(host("11", 30)) == kind(host("12", 30))
+    assert kind(host("11", 30)) != kind(host("11", 31))
 
 
 def test_hosts_of_one_role_in_one_cloud_are_of_one_kind():

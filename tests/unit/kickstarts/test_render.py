@@ -3,12 +3,14 @@
 import re
 import subprocess
 from dataclasses import replace
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
 
 from kickstarts.errors import BadValue, UnknownSystem
 from kickstarts.plan import (
+    Address,
     Bond,
     DiskChoice,
     DiskLayout,
@@ -45,6 +47,8 @@ def test_the_shell_understands_each_script(system, role):
         assert (done.returncode, done.stderr) == (0, ""), f"{script.section}, line {script.line}"
 
 
+BOND = Bond("bond0", (PLAN.network.mac, "52:54:00:aa:00:21"), "active-backup")
+
 VARIANTS = {
     "serial": replace(PLAN, disks=DiskLayout(DiskChoice.SERIAL, ("S3Z1NX0K",))),
     "path": replace(
@@ -58,6 +62,21 @@ VARIANTS = {
     ),
     "bond-vlan": replace(
         PLAN, network=replace(PLAN.network, bond=Bond("bond0", ("eno1", "eno2")), vlan=20)
+    ),
+    "bond-mac": replace(PLAN, network=replace(PLAN.network, bond=BOND)),
+    "addresses": replace(
+        PLAN,
+        network=replace(
+            PLAN.network,
+            bond=BOND,
+            more=(
+                Address(IPv4Interface("10.20.1.11/22")),
+                Address(IPv4Interface("10.30.0.11/24"), vlan=30),
+                Address(IPv4Interface("192.0.2.11/24"), mac="52:54:00:aa:00:31"),
+                Address(IPv4Interface("192.0.2.12/24"), mac="52:54:00:aa:00:31"),
+                Address(IPv4Interface("10.40.0.11/24"), mac="52:54:00:aa:00:31", vlan=40),
+            ),
+        ),
     ),
     "mirrored-tree": replace(
         PLAN, log_host="10.20.0.3",
@@ -155,9 +174,8 @@ def run_pre(plan, folder: Path) -> tuple[int, str, str]:
     (folder / "reports").touch()
     script = read(render(plan), SYSTEMS[plan.system].syntax).scripts[0]
     made = folder / "rackseed-disks.ks"
-    text = script.text.replace("/tmp/rackseed-disks.ks", str(made)).replace(
-        "/dev/console", "/dev/null"
-    )
+    text = script.text.replace("/tmp/rackseed-", f"{folder}/rackseed-")
+    text = text.replace("/dev/console", "/dev/null").replace("/sys/class/net", f"{folder}/net")
     done = subprocess.run(
         ["bash"], input=text, text=True, capture_output=True, check=False,
         env={"PATH": f"{folder}:/usr/bin:/bin", "DISKS": str(folder / "disks"),
@@ -208,6 +226,78 @@ def test_another_disk_than_the_inventory_names_is_refused(disks, why, tmp_path):
     status, made, reports = run_pre(replace(PLAN, disks=disks), tmp_path)
     assert (status, made) == (1, "")
     assert f'{{"kind": "failed", "message": "{why}' in reports
+
+
+PORTS = {"eno1": "52:54:00:aa:00:01", "eno2": "52:54:00:aa:00:21", "eno3": "52:54:00:aa:00:31"}
+OTHERS = {"lo": "00:00:00:00:00:00", "bond9": "52:54:00:aa:00:01", "eno1.7": "52:54:00:aa:00:01"}
+
+
+def make_ports(folder: Path, ports: dict[str, str]) -> None:
+    """A machine's ports, and what shows the address of one without being one."""
+    for name, mac in {**ports, **OTHERS}.items():
+        (folder / "net" / name).mkdir(parents=True)
+        (folder / "net" / name / "address").write_text(f"{mac}\n", encoding="utf-8")
+        if name in ports:
+            (folder / "net" / name / "device").mkdir()
+
+
+@pytest.mark.parametrize("variant", ["bond-mac", "addresses"])
+def test_a_bond_is_made_of_the_ports_with_its_mac_addresses(variant, tmp_path):
+    make_ports(tmp_path, PORTS)
+    status, _, _ = run_pre(VARIANTS[variant], tmp_path)
+    assert status == 0
+    made = (tmp_path / "rackseed-network.ks").read_text()
+    assert "--device=bond0 --bondslaves=eno1,eno2 --bondopts=mode=active-backup,miimon=100" in made
+    for syntax in ("RHEL7", "RHEL10", "F44"):
+        assert validate(made, syntax) == ()
+
+
+@pytest.mark.parametrize(
+    ("ports", "why"),
+    [
+        ({"eno1": PORTS["eno1"]}, "no port has the MAC address 52:54:00:aa:00:21"),
+        ({**PORTS, "eno9": PORTS["eno2"]}, "several ports have the MAC address 52:54:00:aa:00:21"),
+    ],
+)
+def test_a_bond_without_its_ports_is_refused_before_anything_is_written(ports, why, tmp_path):
+    make_ports(tmp_path, ports)
+    status, made, reports = run_pre(VARIANTS["bond-mac"], tmp_path)
+    assert (status, made) == (1, "")
+    assert why in reports
+
+
+FILES = {
+    "rocky-9": (
+        "etc/NetworkManager/system-connections/{}.nmconnection",
+        "[ipv4]\naddress1={}/{},10.20.0.1\ndns=10.20.0.2;\n",
+        "[ipv4]\naddress1=10.20.0.11/22,10.20.0.1\naddress2=10.20.1.11/22\ndns=10.20.0.2;\n",
+    ),
+    "centos-7": (
+        "etc/sysconfig/network-scripts/ifcfg-{}",
+        'IPADDR="{}"\nPREFIX="{}"\n',
+        'IPADDR="10.20.0.11"\nPREFIX="22"\nIPADDR1=10.20.1.11\nPREFIX1=22\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("system", FILES)
+def test_more_addresses_of_a_link_are_written_behind_its_first(system, tmp_path):
+    name, text, expected = FILES[system]
+    ports = {"bond0": ("10.20.0.11", 22), "eno9": ("110.20.0.11", 22), "eno3": ("192.0.2.11", 24)}
+    for port, address in ports.items():
+        path = tmp_path / name.format(port)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.format(*address), encoding="utf-8")
+    shown = render(replace(VARIANTS["addresses"], system=system))
+    own = "add_addresses()" + shown.partition("add_addresses()")[2].partition("\n%end")[0]
+    own = own.partition("\n\n")[0].replace("/etc/", f"{tmp_path}/etc/")
+    subprocess.run(["bash", "-eu", "-o", "pipefail"], input=own, text=True, check=True)
+    assert (tmp_path / name.format("bond0")).read_text() == expected
+    assert "192.0.2.12" in (tmp_path / name.format("eno3")).read_text()
+    assert (tmp_path / name.format("eno9")).read_text() == text.format(*ports["eno9"])
+    missing = own.replace("10.20.0.11/22", "10.20.0.77/22")
+    done = subprocess.run(["bash", "-eu", "-o", "pipefail"], input=missing, text=True, check=False)
+    assert done.returncode != 0
 
 
 def test_the_scrub_leaves_nothing_that_opens_anything(tmp_path):
