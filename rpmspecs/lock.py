@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from rpmspecs.capture import capture
 from rpmspecs.errors import BadInput, SourceUnavailable
-from rpmspecs.pypi import NEWEST_GLIBC, SCHEME, Distribution
+from rpmspecs.pypi import BUILD_CONSTRAINTS, NEWEST_GLIBC, SCHEME, Distribution
 from rpmspecs.running import Programs
 
 REQUIREMENTS = "requirements.in"
@@ -50,6 +50,8 @@ def resolve(
         raise BadInput(f"{requirements}: there is no such file, expected the projects to lock")
     with tempfile.TemporaryDirectory(prefix="rackseed-") as scratch:
         output = Path(scratch) / "pylock.toml"
+        asked = Path(scratch) / "build.txt"
+        asked.write_text(BUILD_CONSTRAINTS, encoding="utf-8")
         said = capture(
             programs.start,
             [
@@ -57,6 +59,7 @@ def resolve(
                 f"--python-version={python}",
                 f"--python-platform=x86_64-manylinux_2_{NEWEST_GLIBC}",
                 f"--constraints={constraints}",
+                f"--build-constraints={asked}",
                 f"--output-file={output}",
                 str(requirements),
             ],

@@ -22,6 +22,9 @@ PLATFORMS = tuple(
 )
 """What pip shall take for suitable, whatever it runs on."""
 
+BUILD_CONSTRAINTS = "setuptools<81\n"
+"""For sources that are asked what they are: old ones import pkg_resources, which 81 has not."""
+
 DEFAULT_PYTHON = "3.12"
 """Asked for where a file suits every Python."""
 
@@ -59,7 +62,11 @@ def fetch(wanted: Iterable[Distribution], folder: Path, run: Run, pip: Sequence[
         with tempfile.TemporaryDirectory() as scratch:
             requirements = Path(scratch) / "requirements.txt"
             requirements.write_text(render(group), encoding="utf-8")
-            run(download(pip, version, requirements, folder), timeout=TIMEOUT)
+            asked = Path(scratch) / "build.txt"
+            asked.write_text(BUILD_CONSTRAINTS, encoding="utf-8")
+            # pip 25.3 has an option of its own for it; before, one held for all.
+            env = {"PIP_BUILD_CONSTRAINT": str(asked), "PIP_CONSTRAINT": str(asked)}
+            run(download(pip, version, requirements, folder), env=env, timeout=TIMEOUT)
         for missing in [one for one in group if not (folder / one.filename).exists()]:
             raise SourceUnavailable(f"pip did not bring {missing.filename}")
 

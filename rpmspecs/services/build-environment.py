@@ -133,18 +133,27 @@ class Environment:
         return self.buildroot / final.relative_to("/")
 
     def build_wheel(self, archive: Path, scratch: Path) -> Path:
-        """Builds a source distribution with the setuptools of the environment."""
+        """Builds a source distribution with the setuptools of the environment.
+
+        Without site: what is installed of a namespace would hide the part that is built.
+        """
         shutil.unpack_archive(archive, scratch)
         top = scratch / archive.name.removesuffix(".tar.gz").removesuffix(".zip")
         output = scratch / "wheels" / top.name
         output.mkdir(parents=True)
-        build = "import sys; from setuptools import build_meta as it; it.build_wheel(sys.argv[1])"
+        build = (
+            "import sys; sys.path.append(sys.argv.pop()); from setuptools import build_meta as it; "
+            "it.build_wheel(sys.argv[1])"
+        )
         told = {
             "PYTHONDONTWRITEBYTECODE": "1",
             "CFLAGS": f"-O2 -g0 -fstack-protector-strong -ffile-prefix-map={top}=.",
         }
         subprocess.run(
-            [str(self.written(self.home) / "bin/python3"), "-c", build, str(output)],
+            [
+                str(self.written(self.home) / "bin/python3"),
+                *("-S", "-c", build, str(output), str(self.written(self.packages))),
+            ],
             cwd=top,
             env={**os.environ, **told},
             check=True,

@@ -49,6 +49,7 @@ STOOD_IN = words(
     "openstack-neutron openstack-neutron-ml2 openstack-neutron-ovn-agent "
     "openstack-neutron-ovn-metadata-agent openstack-neutron-openvswitch openstack-cinder "
     "openstack-heat-api openstack-heat-api-cfn openstack-heat-engine python3-openstackclient "
+    "openstack-dashboard "
     "qemu-kvm-core libvirt-client libvirt-daemon-driver-nodedev "
     "libvirt-daemon-driver-nwfilter libvirt-daemon-driver-qemu libvirt-daemon-driver-secret "
     "libvirt-daemon-driver-storage-core pciutils ovn-host ovn-central"

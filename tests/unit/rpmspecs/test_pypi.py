@@ -38,6 +38,18 @@ def test_an_origin_that_is_no_pinned_project_is_refused(origin):
         parse_origin("a" * 64, "keystone.whl", origin)
 
 
+def test_sources_are_asked_what_they_are_with_a_setuptools_that_has_pkg_resources(tmp_path):
+    told = []
+
+    def brings(argv, *, env, **_):
+        told.extend(Path(path).read_text() for path in env.values())
+        (tmp_path / ANY.filename).touch()
+        return ""
+
+    fetch([ANY], tmp_path, brings, ("pip",))
+    assert set(told) == {"setuptools<81\n"}
+
+
 def test_a_file_that_pip_did_not_bring_is_named(tmp_path):
     def brings_only_one(argv, **_):
         folder = next(word for word in argv if word.startswith("--dest="))
