@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.fixture_distribution import debian
+from tests.fixture_distribution.make import RECORD
 
 KEPT = 3
 """States that are kept; older ones are removed."""
@@ -32,16 +33,47 @@ def key(wanted: Sequence[str]) -> str:
 
 
 def cached(name: str, wanted: Sequence[str], make: Callable[[Path], None]) -> Path:
-    """The repository `name`, from the cache or made now; one process makes, others wait."""
+    """The repository `name`, from the cache or made now; one process makes, others wait.
+
+    Its path follows from its content, so that what was built on it stays when the generator
+    changes and makes the same.
+    """
     top = folder()
     top.mkdir(parents=True, exist_ok=True)
-    found = top / f"{name}-{key(wanted)}"
+    known = top / f"{name}-{key(wanted)}"
     with (top / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not found.is_dir():
-            make(found)
+        if not known.is_dir():
+            known.unlink(missing_ok=True)
+            known.symlink_to(_made(top, name, make).name)
+        found = known.resolve()
         os.utime(found)
-        states = sorted(top.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime)
-        for old in states[:-KEPT]:
-            shutil.rmtree(old)
+        _forget(top, name)
     return found
+
+
+def _made(top: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """The repository made anew, under its own name."""
+    made = top / f".{name}.made"
+    shutil.rmtree(made, ignore_errors=True)
+    make(made)
+    digest = hashlib.sha256()
+    for file in ("repodata/repomd.xml", RECORD):
+        digest.update((made / file).read_bytes())
+    place = top / f"{name}-{digest.hexdigest()[:16]}"
+    if place.is_dir():
+        shutil.rmtree(made)
+    else:
+        made.rename(place)
+    return place
+
+
+def _forget(top: Path, name: str) -> None:
+    """Remove what was not used for long, and the links to it."""
+    links = [path for path in top.glob(f"{name}-*") if path.is_symlink()]
+    states = [path for path in top.glob(f"{name}-*") if path not in links]
+    for old in sorted(states, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(old)
+    for link in links:
+        if not link.exists():
+            link.unlink()

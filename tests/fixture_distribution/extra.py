@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from tests.fixture_distribution.names import words
 
 EXTRA = words(
-    "apache2 chrony crudini dnsmasq etcd-server libapache2-mod-wsgi-py3 mariadb-server memcached"
-    " python3-memcache python3-pymysql qemu-utils rabbitmq-server"
+    "apache2 chrony crudini dbus dnf dnsmasq etcd-server libapache2-mod-wsgi-py3 mariadb-server"
+    " memcached openssh-client python3-memcache python3-pymysql qemu-utils rabbitmq-server rsync"
+    " xorriso"
 )
 """Debian packages that the repository `fixture-extra` is grown from, beside the base's."""
 
@@ -42,6 +43,7 @@ FOLDERS: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 USERS: Mapping[str, tuple[str, str]] = {
     "chrony": ("chrony", "/var/lib/chrony"),
+    "dbus": ("messagebus", "/run/dbus"),
     "dnsmasq": ("dnsmasq", "/var/lib/dnsmasq"),
     "erlang": ("epmd", "/run/epmd"),
     "etcd": ("etcd", "/var/lib/etcd"),
@@ -53,12 +55,13 @@ USERS: Mapping[str, tuple[str, str]] = {
 """The user that a package makes before it is installed, and its home."""
 
 STAND_INS = words(
-    "driverctl edk2-ovmf grubby haproxy iscsi-initiator-utils libvirt libvirt-client libvirt-daemon"
+    "conntrack-tools cryptsetup dnsmasq-utils driverctl edk2-ovmf firewalld grubby haproxy ipset"
+    " iptables iscsi-initiator-utils keepalived libvirt libvirt-client libvirt-daemon"
     " libvirt-daemon-config-network libvirt-daemon-driver-interface libvirt-daemon-driver-network"
     " libvirt-daemon-driver-nodedev libvirt-daemon-driver-nwfilter libvirt-daemon-driver-qemu"
     " libvirt-daemon-driver-secret libvirt-daemon-driver-storage"
-    " libvirt-daemon-driver-storage-core libvirt-daemon-kvm openvswitch ovn ovn-central ovn-host"
-    " python3-libvirt qemu-kvm qemu-kvm-core swtpm swtpm-tools tuned"
+    " libvirt-daemon-driver-storage-core libvirt-daemon-kvm lvm2 openvswitch ovn ovn-central"
+    " ovn-host python3-libvirt qemu-kvm qemu-kvm-core swtpm swtpm-tools tuned"
     " tuned-profiles-cpu-partitioning"
 )
 """Packages without any file: a name that can be required, in `fixture-extra`."""
