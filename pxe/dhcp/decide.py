@@ -1,7 +1,7 @@
 """What to answer a DHCP request: a pure function of the request and of what we know."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from typing import Final, NamedTuple
 
@@ -30,6 +30,10 @@ FRESH: Final = 3 / 4
 """A lease with this share of its time left is told again as it is, without writing it anew: a
 machine that boots asks three times in a minute, as firmware, as iPXE and as its system."""
 
+_SECOND: Final = timedelta(seconds=1)
+ALWAYS: Final = datetime.max.replace(tzinfo=UTC)
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
 
 class Reply(NamedTuple):
     """Send this message, after noting what it promises."""
@@ -45,6 +49,9 @@ class Reply(NamedTuple):
     """Hold this address of the pool for the client for a short time."""
     granted: Lease | None = None
     """Keep this lease durably before the reply goes out."""
+    until: datetime = NEVER
+    """To this moment the same question, whatever its xid and secs, gets the same reply, unless the
+    reservation, the server or, for who has no reservation, the pool changes."""
 
     @property
     def subject(self) -> str:
@@ -231,9 +238,9 @@ def _assign(question: _Question, type: MessageType, address: IPv4Address) -> Rep
         return Silence(boot.reason)
     if address == NOWHERE or reservation is not None:
         offered = granted = None
-        time = server.settings.lease_time
+        time, until = server.settings.lease_time, ALWAYS
     else:
-        offered, granted, time = _lease(question, type, address)
+        offered, granted, time, until = _lease(question, type, address)
     message = reply_message(
         request, type, server,
         address=address, time=time, reservation=reservation, boot=boot,
@@ -241,22 +248,26 @@ def _assign(question: _Question, type: MessageType, address: IPv4Address) -> Rep
     rule = f"reserved for {reservation.host}" if reservation else "discovery pool"
     return Reply(
         message, destination(request, message, question.arrival), rule, request.limit,
-        boot, offered, granted,
+        boot, offered, granted, until,
     )  # fmt: skip
 
 
 def _lease(
     question: _Question, type: MessageType, address: IPv4Address
-) -> tuple[Lease | None, Lease | None, timedelta]:
-    """What to hold for the client, what to store, and the time to promise."""
+) -> tuple[Lease | None, Lease | None, timedelta, datetime]:
+    """What to hold for the client, what to store, the time to promise, and `Reply.until`."""
     client, now, book = question.request.chaddr, question.now, question.book
     whole = question.server.settings.lease_time
     known = None if book is None else book.confirmed(client)
-    if known is not None and known.address == address and known.expires - now >= whole * FRESH:
-        return None, None, known.expires - now
+    if known is not None and known.address == address:
+        left = known.expires - now
+        if left >= whole * FRESH:
+            # The time is told in whole seconds.
+            least = max(left // _SECOND * _SECOND, whole * FRESH)
+            return None, None, left, known.expires - least
     if type is MessageType.OFFER:
-        return Lease(client, address, now + OFFER_TIME), None, whole
-    return None, Lease(client, address, now + whole), whole
+        return Lease(client, address, now + OFFER_TIME), None, whole, NEVER
+    return None, Lease(client, address, now + whole), whole, NEVER
 
 
 def _boot(question: _Question) -> Boot | NoBoot | None:
@@ -287,8 +298,9 @@ def _tell_boot_file(question: _Question) -> Reply | Silence:
     type = MessageType.OFFER if expected is MessageType.DISCOVER else MessageType.ACK
     message = reply_message(request, type, question.server, boot=boot, configure=False)
     return Reply(
-        message, destination(request, message, arrival), "boot file only", request.limit, boot
-    )
+        message, destination(request, message, arrival), "boot file only", request.limit, boot,
+        until=ALWAYS,
+    )  # fmt: skip
 
 
 def refuse(request: Message, server: Server, arrival: Arrival, reason: str) -> Reply:

@@ -30,6 +30,8 @@ class LeaseBook:
         self._confirmed: dict[MacAddress, Lease] = {}
         self._blocked: dict[int, datetime] = {}
         self._full_until: datetime | None = None
+        self.changes = 0
+        """Rises with everything that may change an answer, the passing of time apart."""
         for lease in sorted(leases, key=lambda lease: lease.expires):
             if lease.address in pool:
                 self._enter(lease)
@@ -95,6 +97,7 @@ class LeaseBook:
 
     def note_full(self, now: datetime) -> None:
         """Nothing was free: spare the search until something can be, at most for a second."""
+        self.changes += 1
         self._full_until = now + timedelta(seconds=1)
 
     def offer(self, lease: Lease) -> None:
@@ -115,13 +118,16 @@ class LeaseBook:
     def confirm(self, lease: Lease) -> None:
         """The store has this lease."""
         if self._by_client.get(lease.client) == lease:
+            self.changes += 1
             self._confirmed[lease.client] = lease
 
     def doubt(self, client: MacAddress) -> None:
         """The store may have another lease of this client by now."""
+        self.changes += 1
         self._confirmed.pop(client, None)
 
     def _enter(self, lease: Lease) -> None:
+        self.changes += 1
         number = int(lease.address)
         before = self._entries.get(number)
         if before is not None and before.client != lease.client:
@@ -137,6 +143,7 @@ class LeaseBook:
     def remove(self, lease: Lease) -> None:
         """Forget an offer or lease, if it is still the client's."""
         if self._by_client.get(lease.client) == lease:
+            self.changes += 1
             del self._by_client[lease.client]
             self._confirmed.pop(lease.client, None)
             del self._entries[int(lease.address)]
@@ -144,6 +151,7 @@ class LeaseBook:
 
     def quarantine(self, address: IPv4Address, until: datetime) -> None:
         """Another machine uses this address: give it to nobody for a while."""
+        self.changes += 1
         self._blocked = {
             number: end for number, end in self._blocked.items() if end > until - QUARANTINE_TIME
         }

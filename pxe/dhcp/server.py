@@ -9,9 +9,10 @@ from ipaddress import IPv4Address
 from typing import Final, NamedTuple, Protocol
 
 from pxe.addresses import MacAddress
-from pxe.dhcp.decide import Reply, Silence, decide, refuse
+from pxe.dhcp.decide import Silence, decide, refuse
 from pxe.dhcp.leases import QUARANTINE_TIME, LeaseBook
-from pxe.dhcp.message import NOWHERE, Message, decode
+from pxe.dhcp.message import Message, decode
+from pxe.dhcp.prepared import XID, Prepared, PreparedReplies, Told, prepare, tell
 from pxe.dhcp.reply import (
     BOOT_SERVICE_PORT,
     CLIENT_PORT,
@@ -42,10 +43,18 @@ class Neighbours(Protocol):
         """Raises InterfaceUnusable."""
 
 
-class _Exchange(NamedTuple):
+class _Promise(NamedTuple):
+    """A lease that must be kept before its reply goes out."""
+
     request: Message
     arrival: Arrival
-    reply: Reply
+    lease: Lease
+
+
+class _Exchange(NamedTuple):
+    xid: bytes
+    prepared: Prepared
+    promise: _Promise | None = None
 
 
 @dataclass(slots=True)
@@ -91,6 +100,7 @@ class DhcpServer:
         self._neighbours = neighbours
         self._clock = clock
         self._book: LeaseBook | None = None
+        self._replies = PreparedReplies(site.reservation, None)
         self._sockets: list[DhcpSocket] = []
         self._waiting: dict[DhcpSocket, Waiting] = {}
         self._told_overload: datetime | None = None
@@ -103,6 +113,7 @@ class DhcpServer:
             if settings.gateway is not None:
                 excluded.add(settings.gateway)
             self._book = LeaseBook(settings.pool, self._site.leases(), excluded)
+            self._replies = PreparedReplies(self._site.reservation, self._book)
         self._open()
         log.info(
             "serving DHCP interface=%s address=%s mode=%s",
@@ -186,10 +197,13 @@ class DhcpServer:
             try:
                 self._answer(source, exchange, kept, now)
             except Exception:
-                log.exception("failed to answer mac=%s", exchange.request.chaddr)
+                log.exception("failed to answer mac=%s", exchange.prepared.told.client)
 
     def _take(self, data: bytes, arrival: Arrival, now: datetime, burst: _Burst) -> None:
         """Decide on one datagram and note what the decision promises."""
+        if (prepared := self._replies.find(data, arrival, now)) is not None:
+            burst.exchanges.append(_Exchange(data[XID], prepared))
+            return
         try:
             request = decode(data)
         except DecodeError as error:
@@ -202,12 +216,20 @@ class DhcpServer:
         if isinstance(decision, Silence):
             self._note_silence(request, decision, now, burst)
             return
+        try:
+            prepared = prepare(request, decision)
+        except ValueError as error:
+            self._note_failure(data[XID], tell(request, decision), str(error), now)
+            return
+        self._replies.keep(data, arrival, reservation, decision, prepared, now)
+        promise = None
         if self._book is not None:
             if decision.offered is not None:
                 self._book.offer(decision.offered)
             if decision.granted is not None:
                 burst.grant(decision.granted, self._book.grant(decision.granted))
-        burst.exchanges.append(_Exchange(request, arrival, decision))
+                promise = _Promise(request, arrival, decision.granted)
+        burst.exchanges.append(_Exchange(data[XID], prepared, promise))
 
     def _note_silence(
         self, request: Message, silence: Silence, now: datetime, burst: _Burst
@@ -264,28 +286,33 @@ class DhcpServer:
         now: datetime,
     ) -> None:
         """Send one reply, unless its lease could not be kept."""
-        request, arrival, reply = exchange.request, exchange.arrival, exchange.reply
-        if reply.granted is not None and self._book is not None:
+        xid, prepared, promise = exchange
+        if promise is not None and self._book is not None:
+            lease = promise.lease
             if kept is None:
-                self._book.remove(reply.granted)
-                self._note(exchange, reply, Outcome.FAILED, "the lease could not be stored", now)
+                self._book.remove(lease)
+                self._note_failure(xid, prepared.told, "the lease could not be stored", now)
                 return
-            if request.chaddr not in kept:
-                self._book.remove(reply.granted)
-                self._book.quarantine(reply.granted.address, now + QUARANTINE_TIME)
-                reason = f"another server gave {reply.granted.address} away"
-                reply = refuse(request, self._server, arrival, reason)
+            if lease.client not in kept:
+                self._book.remove(lease)
+                self._book.quarantine(lease.address, now + QUARANTINE_TIME)
+                reason = f"another server gave {lease.address} away"
+                refused = refuse(promise.request, self._server, promise.arrival, reason)
+                try:
+                    prepared = prepare(promise.request, refused)
+                except ValueError as error:
+                    self._note_failure(xid, tell(promise.request, refused), str(error), now)
+                    return
         try:
-            self._send(source, reply)
-        except (OSError, ValueError) as error:
-            self._note(exchange, reply, Outcome.FAILED, str(error), now)
+            self._send(source, xid, prepared)
+        except OSError as error:
+            self._note_failure(xid, prepared.told, str(error), now)
             return
-        outcome = Outcome.REFUSED if reply.is_refusal else Outcome.SERVED
-        self._note(exchange, reply, outcome, reply.rule, now)
+        self._note(xid, prepared.told, now)
 
-    def _send(self, source: DhcpSocket, reply: Reply) -> None:
-        """Raises OSError when it cannot leave, ValueError when it exceeds the client's limit."""
-        to = reply.to
+    def _send(self, source: DhcpSocket, xid: bytes, prepared: Prepared) -> None:
+        """Raises OSError when it cannot leave."""
+        to = prepared.to
         if to.neighbour is not None:
             try:
                 self._neighbours.add(self._settings.interface, to.address, to.neighbour)
@@ -293,28 +320,24 @@ class DhcpServer:
                 # RFC 2131, 4.1: who cannot unicast may broadcast.
                 log.warning("broadcast instead mac=%s reason=%r", to.neighbour, str(error))
                 to = Destination(EVERYWHERE, CLIENT_PORT)
-        source.send(reply.message.encode(reply.limit), to)
+        source.send(prepared.before + xid + prepared.after, to)
 
-    def _note(
-        self, exchange: _Exchange, reply: Reply, outcome: Outcome, reason: str, now: datetime
-    ) -> None:
+    def _note_failure(self, xid: bytes, told: Told, reason: str, now: datetime) -> None:
+        self._note(xid, told._replace(outcome=Outcome.FAILED, rule=reason), now)
+
+    def _note(self, xid: bytes, told: Told, now: datetime) -> None:
         """One line and one observation for one exchange."""
-        request, subject = exchange.request, reply.subject
-        address = reply.message.yiaddr if reply.message.yiaddr != NOWHERE else None
-        facts: dict[str, str | int] = {"xid": f"{request.xid:08x}"}
-        if reply.boot is not None:
-            facts |= {"firmware": str(reply.boot.firmware), "boot_file": reply.boot.file}
+        client, subject, outcome, rule, address, more = told
+        facts = {"xid": xid.hex(), **more}
         if log.isEnabledFor(logging.INFO):
             words = " ".join(f"{key}={value}" for key, value in facts.items())
             log.log(
                 logging.WARNING if outcome is Outcome.FAILED else logging.INFO,
                 "%s mac=%s address=%s %s rule=%r",
                 subject if outcome is not Outcome.FAILED else f"failed {subject}",
-                request.chaddr, address, words, reason,
+                client, address, words, rule,
             )  # fmt: skip
-        self._tell(
-            Observation(Service.DHCP, outcome, now, subject, reason, request.chaddr, address, facts)
-        )
+        self._tell(Observation(Service.DHCP, outcome, now, subject, rule, client, address, facts))
 
     def _tell(self, observation: Observation) -> None:
         """The program's record may be out of order; the service goes on."""
