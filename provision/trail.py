@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from provision.lifecycle import EventKind, HostState
-from provision.store.events import ALARM, BOOT_TARGET, DROPPED, Event
+from provision.store.events import ALARM, BOOT_TARGET, DROPPED, REPEATED, Event
 from pxe.site import Outcome, Service
 
 PAUSE = timedelta(minutes=10)
@@ -78,10 +78,13 @@ def newest_boot(events: Sequence[Event]) -> Sequence[Event]:
     """The events from the newest boot's first packet on.
 
     A boot begins with an offer to firmware, unless only offers came just before it: a client
-    repeats its question until an answer suits it.
+    repeats its question until an answer suits it. A count of exchanges comes after its time and
+    begins nothing.
     """
     begin, further = 0, True
     for index, event in enumerate(events):
+        if REPEATED in event.detail:
+            continue
         paused = index > 0 and event.at - events[index - 1].at > PAUSE
         starts = is_dhcp(event, "OFFER") and is_firmware(event)
         if starts and (further or paused):
@@ -94,7 +97,7 @@ def newest_boot(events: Sequence[Event]) -> Sequence[Event]:
 def describe(event: Event) -> str:
     """One event in words."""
     text = _describe(event)
-    repeated = event.detail.get("repeated")
+    repeated = event.detail.get(REPEATED)
     return f"{text} ({repeated} times more)" if repeated else text
 
 

@@ -19,6 +19,8 @@ ALARM = "alarm"
 """Kind of an event that a person should look at: somebody else may hold an answer."""
 DROPPED = "dropped"
 """Kind of the event that counts what a flood made us forget."""
+REPEATED = "repeated"
+"""In the detail of an exchange: it stands for so many that were not written, as they were alike."""
 
 BOOT_TARGET = "boot target"
 """Kind of the event that tells what a boot script was made for, and by which rule."""

@@ -5,18 +5,19 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring_ascii as quoted
 from socket import inet_ntoa
+from typing import Generic, TypeVar
 
 from provision.store import events
 from provision.store.database import Database
 from provision.store.errors import StoreError
-from provision.store.events import DROPPED, Event, StoredRow
+from provision.store.events import DROPPED, REPEATED, Event, StoredRow
 from provision.store.schema import instant
-from pxe.site import Observation
+from pxe.site import Observation, Service
 
 log = logging.getLogger(__name__)
 
@@ -27,61 +28,86 @@ BATCH_BOUND = 2_000
 UNKNOWN_PER_BATCH = 50
 """Exchanges with unknown machines written at most in one commit: about 1,000 a second."""
 REPEAT_WINDOW = timedelta(seconds=60)
-REPEATS_BOUND = 4_096
+REPEATS_BOUND = 16_384
+"""Kinds of exchanges that are told apart at once; about 16 MB."""
+ALIKE_OF_HOST = 10
+"""Exchanges of a host over DHCP that are alike and written one by one, in a window.
+
+More than any firmware repeats itself. A machine that loops, or somebody in its name, would push
+what happened to all the others out of the store."""
 PRUNE_EVERY = 20_000
 """Rows written between two prunings."""
 
 Whose = Callable[[Observation], str | None]
 """The host that an observation is about; None: a machine outside the inventory."""
 
-_Key = tuple[str | None, str, str, str, str]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Seen:
-    first: Event
+class _Seen(Generic[T]):
+    until: datetime
+    last: T
+    written: int = 1
     repeats: int = 0
 
 
-@dataclass(slots=True)
-class Repeats:
-    """Lets the first of identical exchanges with unknown machines through and counts the rest."""
+class Repeats(Generic[T]):
+    """Lets the first of things that are alike through and counts the rest, a minute long."""
 
-    _seen: OrderedDict[_Key, _Seen] = field(default_factory=OrderedDict)
+    def __init__(self, alike: int) -> None:
+        """`alike`: how many are let through."""
+        self._alike = alike
+        self._seen: OrderedDict[Hashable, _Seen[T]] = OrderedDict()
+        self._over: list[tuple[T, int]] = []
 
-    def admit(self, event: Event) -> list[Event]:
-        """What to write now that `event` came: itself, a count of earlier ones, or nothing."""
-        due = self.due(event.at)
-        key = (
-            str(event.mac or event.address),
-            event.service,
-            event.kind,
-            event.subject,
-            event.reason,
-        )
-        if seen := self._seen.get(key):
+    def admit(self, key: Hashable, thing: T, now: datetime) -> bool:
+        """Whether to write it; else it is counted."""
+        seen = self._seen.get(key)
+        if seen is not None and now < seen.until:
+            seen.last = thing
+            if seen.written < self._alike:
+                seen.written += 1
+                return True
             seen.repeats += 1
-            return due
-        self._seen[key] = _Seen(event)
+            return False
+        if seen is not None:
+            self._end(key)
+        self._seen[key] = _Seen(now + REPEAT_WINDOW, thing)
         if len(self._seen) > REPEATS_BOUND:
-            due += self._told(self._seen.popitem(last=False)[1])
-        return [*due, event]
+            self._end(next(iter(self._seen)))
+        return True
 
-    def due(self, now: datetime, *, everything: bool = False) -> list[Event]:
-        """Counts of exchanges whose window has ended."""
-        told: list[Event] = []
+    def due(self, now: datetime, *, everything: bool = False) -> list[tuple[T, int]]:
+        """What was counted in windows that have ended: the last of its kind, and how many."""
         while self._seen:
-            seen = next(iter(self._seen.values()))
-            if not everything and now - seen.first.at < REPEAT_WINDOW:
+            key, seen = next(iter(self._seen.items()))
+            if not everything and now < seen.until:
                 break
-            told += self._told(self._seen.popitem(last=False)[1])
-        return told
+            self._end(key)
+        due, self._over = self._over, []
+        return due
 
-    @staticmethod
-    def _told(seen: _Seen) -> list[Event]:
-        if not seen.repeats:
-            return []
-        return [replace(seen.first, detail={**seen.first.detail, "repeated": seen.repeats})]
+    def _end(self, key: Hashable) -> None:
+        seen = self._seen.pop(key)
+        if seen.repeats:
+            self._over.append((seen.last, seen.repeats))
+
+
+def _alike(event: Event) -> Hashable:
+    """What is the same in exchanges with a machine outside the inventory that are alike."""
+    who = str(event.mac or event.address)
+    return who, event.service, event.kind, event.subject, event.reason
+
+
+def _alike_of_host(observation: Observation, host: str) -> Hashable:
+    """Likewise for a host: all but the time and the number of the exchange.
+
+    Texts alone, whose hash is known: this is asked for nearly every exchange.
+    """
+    _, outcome, _, subject, reason, _, address, facts = observation
+    told = [value for name, value in facts.items() if name != "xid"]
+    return host, outcome._value_, subject, reason, address, *told
 
 
 def to_event(observation: Observation, host: str | None) -> Event:
@@ -139,7 +165,8 @@ class Observer:
         self.whose = whose
         self._database = database
         self._queue: deque[Observation | Event] = deque()
-        self._repeats = Repeats()
+        self._strangers = Repeats[Event](1)
+        self._hosts = Repeats[tuple[Observation, str]](ALIKE_OF_HOST)
         self._dropped = 0
         self._since_pruning = PRUNE_EVERY  # a process that restarts often prunes, too
         self._lock = threading.Lock()
@@ -211,20 +238,22 @@ class Observer:
             if isinstance(item, Observation):
                 host = self.whose(item)
                 if host is not None:
-                    batch.append(to_row(item, host))
+                    if self._is_worth_writing(item, host):
+                        batch.append(to_row(item, host))
                     continue
                 item = to_event(item, None)
             elif item.host is not None:
                 batch.append(events.row_of(item))
                 continue
-            admitted = self._repeats.admit(item)
-            room = max(UNKNOWN_PER_BATCH - strangers, 0)
-            batch += map(events.row_of, admitted[:room])
-            strangers += len(admitted[:room])
-            self._drop(len(admitted[room:]))
+            if not self._strangers.admit(_alike(item), item, item.at):
+                continue
+            if strangers < UNKNOWN_PER_BATCH:
+                batch.append(events.row_of(item))
+                strangers += 1
+            else:
+                self._drop(1)
         now = datetime.now(UTC)
-        due = self._repeats.due(now, everything=last)[:UNKNOWN_PER_BATCH]
-        batch += map(events.row_of, due)
+        batch += self._counted(now, everything=last)
         with self._lock:
             dropped, self._dropped = self._dropped, 0
         if dropped:
@@ -232,6 +261,25 @@ class Observer:
             gap = Event(now, "site", DROPPED, observed=True, detail=count)
             batch.append(events.row_of(gap))
         return batch
+
+    def _is_worth_writing(self, observation: Observation, host: str) -> bool:
+        if observation.service is not Service.DHCP:
+            return True
+        key = _alike_of_host(observation, host)
+        return self._hosts.admit(key, (observation, host), observation.at)
+
+    def _counted(self, now: datetime, *, everything: bool) -> list[StoredRow]:
+        """Rows that tell how many exchanges were not written, as they were like others."""
+        counted = [
+            to_row(like._replace(facts={**like.facts, REPEATED: count}), host)
+            for (like, host), count in self._hosts.due(now, everything=everything)
+        ]
+        strangers = self._strangers.due(now, everything=everything)
+        for event, count in strangers[:UNKNOWN_PER_BATCH]:
+            told = replace(event, detail={**event.detail, REPEATED: count})
+            counted.append(events.row_of(told))
+        self._drop(sum(count for _, count in strangers[UNKNOWN_PER_BATCH:]))
+        return counted
 
     def _drop(self, count: int) -> None:
         if count:

@@ -21,11 +21,13 @@ from provision.store import SchemaMismatch, Store, StoreUnusable, inspections, l
 from provision.store import events as event_table
 from provision.store import hosts as host_table
 from provision.store.database import Database, describe, parse_url
-from provision.store.events import ALARM, DROPPED, Event
+from provision.store.events import ALARM, DROPPED, REPEATED, Event
 from provision.store.inspections import Inspection
 from provision.store.observer import (
+    ALIKE_OF_HOST,
     BATCH_BOUND,
     QUEUE_BOUND,
+    REPEATS_BOUND,
     UNKNOWN_PER_BATCH,
     Repeats,
     to_event,
@@ -387,7 +389,7 @@ def test_a_flood_is_counted_and_not_kept(store):
     held = Held(store, "a")
     extra = 50
     for _ in range(QUEUE_BOUND + extra):
-        store.observer.observe(seen())
+        store.observer.observe(seen()._replace(service=Service.HTTP))
     held.gate.set()
     assert store.observer.flush(60)
     kinds = [event.kind for event in store.events(limit=100_000)]
@@ -421,16 +423,46 @@ def test_the_short_way_of_an_exchange_writes_the_same_row_as_the_long_one():
         assert to_row(observation, "a") == event_table.row_of(to_event(observation, "a"))
 
 
-def test_the_same_question_of_a_stranger_is_kept_once_a_minute_and_counted():
-    repeats = Repeats()
-    first = to_event(seen("DISCOVER", reason="no reservation"), None)
-    admitted = [
-        row
-        for second in range(0, 61, 4)
-        for row in repeats.admit(replace(first, at=NOW + timedelta(seconds=second)))
-    ]
-    assert [row.detail.get("repeated") for row in admitted] == [None, 14, None]
+def test_what_is_alike_is_let_through_a_few_times_a_minute_and_counted():
+    repeats = Repeats(2)
+    times = [NOW + timedelta(seconds=second) for second in range(0, 61, 4)]
+    assert [repeats.admit("key", at, at) for at in times] == [True, True, *[False] * 13, True]
+    assert repeats.due(NOW + timedelta(seconds=61)) == [(times[-2], 13)]
     assert repeats.due(NOW + timedelta(seconds=200)) == []
+
+
+def test_what_is_told_apart_is_bounded_and_counts_are_not_lost():
+    repeats = Repeats(1)
+    for key in range(REPEATS_BOUND + 7):
+        assert repeats.admit(key, key, NOW)
+        assert not repeats.admit(key, key, NOW)
+    assert repeats.due(NOW) == [(key, 1) for key in range(7)]
+    assert len(repeats.due(NOW, everything=True)) == REPEATS_BOUND
+
+
+def test_a_stranger_that_repeats_itself_is_kept_once_with_a_count(store_url):
+    with Store(store_url) as store:
+        for n in range(15):
+            store.observer.observe(seen("DISCOVER", xid=f"{n:08x}"))
+    with Store(store_url) as store:
+        assert [event.detail.get(REPEATED) for event in store.events()] == [None, 14]
+
+
+def test_a_host_that_repeats_itself_is_kept_ten_times_with_a_count(store_url):
+    with Store(store_url) as store:
+        store.observer.whose = lambda observation: "a"
+        for n in range(ALIKE_OF_HOST + 5):
+            for firmware in ("bios", "bios iPXE"):
+                store.observer.observe(seen(xid=f"{n:08x}", firmware=firmware))
+        for _ in range(ALIKE_OF_HOST + 5):
+            store.observer.observe(seen("/file")._replace(service=Service.HTTP))
+    with Store(store_url) as store:
+        kept = store.events()
+    files = [event for event in kept if event.service == "http"]
+    offers = [event for event in kept if event.detail.get("firmware") == "bios"]
+    assert [event.detail.get(REPEATED) for event in offers] == [*[None] * ALIKE_OF_HOST, 5]
+    assert [event.detail["xid"] for event in offers[-2:]] == ["00000009", "0000000e"]
+    assert (len(files), len(kept)) == (ALIKE_OF_HOST + 5, 3 * ALIKE_OF_HOST + 7)
 
 
 def test_observing_costs_the_server_a_few_microseconds(store):

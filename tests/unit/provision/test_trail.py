@@ -46,6 +46,7 @@ def told(second, kind, subject="", reason="", **changes):
         ([firmware(0), firmware(700)], 700),
         ([dhcp(0), dhcp(1, "ACK"), firmware(100)], 100),
         ([told(0, "armed"), firmware(5)], 5),
+        ([firmware(0), firmware(1, "ACK"), firmware(9, repeated=3), firmware(9, "ACK")], 0),
     ],
 )
 def test_a_boot_begins_with_the_firmwares_first_question(events, first):
