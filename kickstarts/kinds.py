@@ -4,10 +4,11 @@ from dataclasses import replace
 from ipaddress import IPv4Interface
 
 from kickstarts.networkd import is_mac
-from kickstarts.plan import InstallPlan, NetworkSettings
+from kickstarts.plan import DiskChoice, InstallPlan, NetworkSettings
 from kickstarts.roles.base import Role
 
 HOST = "host"
+DISK = "/dev/disk/by-id/"
 ADDRESS = IPv4Interface("192.0.2.1/24")
 """RFC 5737: for documentation."""
 MAC = "00:00:5e:00:53:01"
@@ -22,7 +23,8 @@ def kind(plan: InstallPlan) -> InstallPlan:
     """
     disks = plan.disks
     if disks.named:
-        disks = replace(disks, named=tuple(f"{HOST}{n}" for n, _ in enumerate(disks.named)))
+        stem = f"{DISK if disks.choice is DiskChoice.PATH else ''}{HOST}"
+        disks = replace(disks, named=tuple(f"{stem}{n}" for n, _ in enumerate(disks.named)))
     return replace(
         plan,
         host=HOST,

@@ -16,7 +16,15 @@ from kickstarts import installers
 from kickstarts.errors import KickstartError
 from provision.errors import AnswerError as AnswerError
 from provision.inventory import views
-from provision.inventory.model import GpuPassthrough, Host, Install, Inventory, System
+from provision.inventory.model import (
+    Bond,
+    GpuPassthrough,
+    Host,
+    Install,
+    Inventory,
+    MoreAddress,
+    System,
+)
 from provision.lifecycle import HostState
 from provision.secrets import read_secrets
 from provision.store.hosts import HostRecord
@@ -231,7 +239,7 @@ class InstallPlan:
     role: str
     os: str | None
     disk: str
-    """`smallest`, `largest`, `first`, or a serial number."""
+    """`smallest`, `largest`, `first`, a serial number, or a path below /dev/disk."""
     metapackage: str | None
     report_url: str = field(repr=False)
     """Takes JSON: {"kind": "progress" | "installed" | "failed", "message": TEXT}."""
@@ -245,6 +253,13 @@ class InstallPlan:
     controller_address: IPv4Address | None = None
     time_servers: tuple[IPv4Address, ...] = ()
     gpu_passthrough: tuple[GpuPassthrough, ...] = ()
+    mirror: str | None = None
+    """The second disk, where two are named."""
+    bond: Bond | None = None
+    """With `name`, `mode` and `members`, their MAC addresses."""
+    vlan: int | None = None
+    addresses: tuple[MoreAddress, ...] = ()
+    """Each with `address` and its prefix, and `mac` and `vlan`, which may be none."""
 
     def __post_init__(self) -> None:
         """Raises AnswerError for a text that could end its line in the answer."""
@@ -280,6 +295,10 @@ def install_plan(inventory: Inventory, host: Host, base_url: str, report: str) -
         controller_address=controller.address if controller else None,
         time_servers=cloud.time_servers,
         gpu_passthrough=host.role.gpu_passthrough,
+        mirror=host.role.mirror,
+        bond=host.bond,
+        vlan=host.vlan,
+        addresses=host.addresses,
     )
 
 

@@ -90,8 +90,12 @@ def _disk(host: Host, report: Facts) -> Iterator[str]:
     ]
     if not usable:
         yield "it has no disk to install on"
-    elif host.role.disk not in DISK_POLICIES | {disk.text("serial") for disk in usable}:
-        yield f"no disk has the serial number {host.role.disk}"
+        return
+    known = DISK_POLICIES | {disk.text("serial") for disk in usable}
+    for wanted in filter(None, (host.role.disk, host.role.mirror)):
+        # What is at a path is not reported.
+        if wanted not in known and not wanted.startswith("/"):
+            yield f"no disk has the serial number {wanted}"
 
 
 def size(number: int) -> str:

@@ -3,23 +3,27 @@
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 
 from provision.inventory import values
 from provision.inventory.document import read_document
+from provision.inventory.draft import Draft, resolve_roles
 from provision.inventory.model import (
+    Bond,
     Cloud,
     Host,
     HostFirmware,
     Inventory,
+    MoreAddress,
     Network,
     Role,
     System,
 )
 from provision.inventory.problems import InventoryInvalid
-from provision.inventory.rules import Draft, check_all, controllers, resolve_roles
+from provision.inventory.rules import check_all, controllers
 from provision.inventory.schema import Findings, Section
 from provision.inventory.sections import (
     HostDraft,
@@ -251,20 +255,36 @@ def build_roles(draft: Draft, found: Findings) -> dict[str, Role]:
     return roles
 
 
+def _role_of(draft: HostDraft, role: Role) -> Role:
+    """The role with the host's own disks."""
+    if not draft.disks:
+        return role
+    first, *rest = draft.disks
+    return replace(role, disk=first, mirror=rest[0] if rest else None)
+
+
 def build_host(draft: HostDraft, roles: Mapping[str, Role], found: Findings) -> Host:
     """One machine."""
     assert draft.mac is not None
     assert draft.address is not None
     assert draft.role is not None
+    bond = draft.bond
     return Host(
         name=draft.name,
         rack=draft.rack,
         mac=draft.mac,
         address=draft.address,
-        role=roles[draft.role],
+        role=_role_of(draft, roles[draft.role]),
         firmware=draft.firmware or HostFirmware.BIOS,
         secure_boot=draft.secure_boot,
         loader=draft.loader or (Loader.GRUB if draft.secure_boot else Loader.IPXE),
+        bond=Bond(bond.members, bond.mode, bond.name) if bond else None,
+        vlan=draft.vlan,
+        addresses=tuple(
+            MoreAddress(more.address, more.mac, more.vlan)
+            for more in draft.addresses
+            if more.address is not None
+        ),
         bmc=draft.bmc,
         place=found.place(draft.key),
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -121,7 +121,10 @@ class Role:
     `install: image`."""
     metapackage: str | None = None
     disk: str = "smallest"
-    """`smallest`, `largest`, `first`, or a serial number."""
+    """`smallest`, `largest`, `first`, a serial number, or a path below /dev/disk. Of a host's role:
+    the host's own, where it names one."""
+    mirror: str | None = None
+    """The second disk of layout raid1, where the first one is named."""
     layout: str = "lvm"
     """`lvm`, `plain` or `raid1`; for answers of ours."""
     options: tuple[tuple[str, str], ...] = ()
@@ -150,6 +153,25 @@ class Bmc:
 
 
 @dataclass(frozen=True, slots=True)
+class Bond:
+    """Ports that carry a host's address together, once it is installed."""
+
+    members: tuple[MacAddress, ...]
+    mode: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoreAddress:
+    """An address that an installed host has besides that of its port that boots."""
+
+    address: IPv4Interface
+    mac: MacAddress | None = None
+    """Of the port; None: the one that boots, or its bond."""
+    vlan: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """A machine."""
 
@@ -161,6 +183,10 @@ class Host:
     firmware: HostFirmware = HostFirmware.BIOS
     secure_boot: bool = False
     loader: Loader = Loader.IPXE
+    bond: Bond | None = None
+    vlan: int | None = None
+    """That the installed host puts on what it sends from its address; it boots without."""
+    addresses: tuple[MoreAddress, ...] = ()
     bmc: Bmc | None = None
     place: Place | None = None
 

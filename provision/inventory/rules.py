@@ -1,21 +1,15 @@
 """What must hold between the sections of an inventory; each rule notes its own sentence."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
 
 from kickstarts.installers import INSTALLERS
+from provision.inventory.draft import Draft
+from provision.inventory.link_rules import LINK_RULES
 from provision.inventory.model import INSTALLED_BY_ANSWER, HostFirmware, Install
 from provision.inventory.problems import nearest, suggestion
 from provision.inventory.schema import Findings
-from provision.inventory.sections import (
-    CloudDraft,
-    HostDraft,
-    NetworkDraft,
-    RoleDraft,
-    SystemDraft,
-)
+from provision.inventory.sections import HostDraft, NetworkDraft
 from pxe.boot import Loader
 from pxe.settings import DhcpMode
 
@@ -30,56 +24,6 @@ NEEDED: Mapping[Install, Sequence[tuple[str, str]]] = {
     Install.INSPECT: (),
 }
 """What each way to install needs of its role, with an example."""
-
-RoleValues = Mapping[str, Any]
-"""A role's values with `extends` applied, by the names of `model.Role`'s fields."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """Everything that was read, before it is known to be whole."""
-
-    network: NetworkDraft | None
-    cloud: CloudDraft
-    systems: Mapping[str, SystemDraft]
-    roles: Mapping[str, RoleDraft]
-    resolved: Mapping[str, RoleValues]
-    hosts: Sequence[HostDraft]
-    host_names: Sequence[str]
-    """Also of hosts that are not well described."""
-
-
-def resolve_roles(roles: Mapping[str, RoleDraft], found: Findings) -> dict[str, RoleValues]:
-    """Apply `extends`; a role in a circle, or whose base is unknown, is left out."""
-    resolved: dict[str, RoleValues] = {}
-    circles: set[frozenset[str]] = set()
-    for name in roles:
-        chain = _chain(name, roles)
-        last = roles[chain[-1]]
-        if last.extends is None:
-            merged: dict[str, Any] = {}
-            for ancestor in reversed(chain):
-                merged |= roles[ancestor].own
-            resolved[name] = merged
-        elif last.extends not in roles:
-            message = f"there is no role '{last.extends}', expected the name of a role"
-            found.add(f"{last.key}.extends", message, suggestion(last.extends, list(roles)))
-        else:
-            circle = chain[chain.index(last.extends) :]
-            if frozenset(circle) not in circles:
-                circles.add(frozenset(circle))
-                way = " -> ".join([*circle, circle[0]])
-                message = f"goes in a circle ({way}), expected an end"
-                found.add(f"{last.key}.extends", message, f"take extends out of one of {way}")
-    return resolved
-
-
-def _chain(name: str, roles: Mapping[str, RoleDraft]) -> list[str]:
-    """The role and its bases, up to an end, an unknown name or a repetition."""
-    chain = [name]
-    while (base := roles[chain[-1]].extends) in roles and base not in chain:
-        chain.append(str(base))
-    return chain
 
 
 def check_all(draft: Draft, found: Findings) -> None:
@@ -144,16 +88,28 @@ def host_addresses_are_free(draft: Draft, found: Findings) -> None:
         return
     for host in draft.hosts:
         key, address = f"{host.key}.address", host.address
-        if address is None or not usable_in(network.subnet, address, key, found):
-            continue
-        if address == network.gateway:
-            found.add(key, f"{address} is the gateway's address, expected one of its own")
-        if address == network.server:
-            found.add(key, f"{address} is the boot server's address, expected one of its own")
-        if network.discovery is not None and address in network.discovery:
-            pool = f"{network.discovery.first}-{network.discovery.last}"
-            message = f"{address} lies inside the discovery range {pool}, expected it outside"
-            found.add(key, message, "unknown machines are given addresses of that range")
+        if address is not None and usable_in(network.subnet, address, key, found):
+            nobody_has(network, address, key, found)
+        for more in host.addresses:
+            its = more.address.ip if more.address else None
+            if (
+                its is not None
+                and its in network.subnet
+                and usable_in(network.subnet, its, more.key, found)
+            ):
+                nobody_has(network, its, more.key, found)
+
+
+def nobody_has(network: NetworkDraft, address: IPv4Address, key: str, found: Findings) -> None:
+    """The address is neither ours, nor the gateway's, nor to be given away."""
+    if address == network.gateway:
+        found.add(key, f"{address} is the gateway's address, expected one of its own")
+    if address == network.server:
+        found.add(key, f"{address} is the boot server's address, expected one of its own")
+    if network.discovery is not None and address in network.discovery:
+        pool = f"{network.discovery.first}-{network.discovery.last}"
+        message = f"{address} lies inside the discovery range {pool}, expected it outside"
+        found.add(key, message, "unknown machines are given addresses of that range")
 
 
 def nothing_is_shared(draft: Draft, found: Findings) -> None:
@@ -286,4 +242,5 @@ RULES: Sequence[Callable[[Draft, Findings], None]] = (
     host_roles_are_known,
     one_controller,
     loaders_fit_the_firmware,
+    *LINK_RULES,
 )

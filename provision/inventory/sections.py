@@ -8,6 +8,13 @@ from typing import Any
 
 from provision.inventory import values
 from provision.inventory.document import Node, Scalar, Table
+from provision.inventory.links import (
+    AddressDraft,
+    BondDraft,
+    read_addresses,
+    read_bond,
+    read_disks,
+)
 from provision.inventory.model import Administrator, Bmc, GpuPassthrough, HostFirmware, Install
 from provision.inventory.schema import Findings, NamedSection, Section, describe, quote
 from pxe.addresses import MacAddress
@@ -53,7 +60,19 @@ ROLE = (
 )
 ADMINISTRATOR = ("ssh_keys", "password")
 GPU = ("alias", "vendor", "product")
-HOST = ("mac", "address", "role", "firmware", "secure_boot", "loader", "bmc")
+HOST = (
+    "mac",
+    "address",
+    "role",
+    "firmware",
+    "secure_boot",
+    "loader",
+    "disk",
+    "bond",
+    "vlan",
+    "addresses",
+    "bmc",
+)
 BMC = ("redfish", "ipmi", "user")
 
 
@@ -119,6 +138,11 @@ class HostDraft:
     secure_boot: bool
     loader: Loader | None
     bmc: Bmc | None
+    disks: tuple[str, ...] = ()
+    """Its own; none: those of its role."""
+    bond: BondDraft | None = None
+    vlan: int | None = None
+    addresses: tuple[AddressDraft, ...] = ()
 
 
 def read_network(top: Section) -> NetworkDraft | None:
@@ -217,12 +241,13 @@ def read_role(section: NamedSection) -> RoleDraft:
         "answer": section.value("answer", values.relative_path),
         "image": section.value("image", values.relative_path),
         "metapackage": section.value("metapackage", values.name),
-        "disk": section.value("disk", values.disk),
         "layout": section.value("layout", values.layout),
         "options": section.pairs("options", values.name, values.text),
         "gpu_passthrough": tuple(read_gpu(gpu) for gpu in section.tables("gpu_passthrough", GPU)),
     }
     own = {name: value for name, value in read.items() if name in section}
+    if disks := read_disks(section):
+        own |= {"disk": disks[0], "mirror": disks[1] if len(disks) > 1 else None}
     return RoleDraft(section.name, section.key, section.value("extends", values.name), own)
 
 
@@ -286,6 +311,10 @@ def read_host(section: NamedSection, rack: str) -> HostDraft:
         secure_boot=section.value("secure_boot", values.boolean) or False,
         loader=section.value("loader", values.choice(Loader)),
         bmc=read_bmc(section),
+        disks=read_disks(section),
+        bond=read_bond(section),
+        vlan=section.value("vlan", values.vlan),
+        addresses=read_addresses(section),
     )
 
 

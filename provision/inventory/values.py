@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from kickstarts.errors import BadValue
-from kickstarts.plan import Layout
+from kickstarts.plan import BOND_MODES, MAX_VLAN, Layout
 from kickstarts.values import SHAPES, check
 from provision.inventory.problems import nearest
 from pxe.addresses import MacAddress
@@ -144,6 +144,34 @@ def address(value: str) -> IPv4Address:
     return found
 
 
+def address_with_prefix(value: str) -> IPv4Interface:
+    """An IPv4 address of one machine with its network's prefix length."""
+    expected = "an IPv4 address with a prefix length such as 10.30.0.11/24"
+    bare, slash, length = value.partition("/")
+    if not slash:
+        raise Mismatch(expected, f"write {value}/24" if "." in value else None)
+    try:
+        found = IPv4Interface((address(bare), int(length)))
+    except (ValueError, Mismatch):
+        raise Mismatch(expected) from None
+    network = found.network
+    if network.prefixlen <= 30 and found.ip in (network[0], network[-1]):
+        raise Mismatch(f"{expected}, neither the network's own nor its broadcast address")
+    return found
+
+
+def vlan(value: str) -> int:
+    """The number of a VLAN."""
+    if not value.isdecimal() or not value.isascii() or not 1 <= int(value[:6]) <= MAX_VLAN:
+        raise Mismatch(f"a VLAN's number between 1 and {MAX_VLAN}")
+    return int(value)
+
+
+def bond_mode(value: str) -> str:
+    """How the ports of a bond share their work."""
+    return one_of({mode: mode for mode in BOND_MODES})(value)
+
+
 def subnet(value: str) -> IPv4Network:
     """An IPv4 network in prefix notation."""
     expected = "an IPv4 network such as 10.20.0.0/22"
@@ -217,17 +245,31 @@ def looks_like_number(value: str) -> bool:
     return _YAML_NUMBER.fullmatch(value) is not None
 
 
+DISK_CHOICES = ("smallest", "largest", "first")
+DISK_EXPECTED = (
+    "smallest, largest, first, or a disk's serial number or path below /dev/disk/by-path"
+)
+
+
 def disk(value: str) -> str:
     """Which disk is written to."""
-    if value in ("smallest", "largest", "first"):
+    if value in DISK_CHOICES:
         return value
     if value.startswith("/dev/"):
         hint = "names such as /dev/sda move between boots; a serial number does not"
-        raise Mismatch("smallest, largest, first, or a disk's serial number", hint)
-    if near := nearest(value, ["smallest", "largest", "first"]):
-        raise Mismatch("smallest, largest, first, or a disk's serial number", f"write {near}")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:+-]{2,63}", value):
-        raise Mismatch("smallest, largest, first, or a disk's serial number")
+        return _shaped("path", value, hint)
+    if near := nearest(value, DISK_CHOICES):
+        raise Mismatch(DISK_EXPECTED, f"write {near}")
+    if len(value) < 3:
+        raise Mismatch(DISK_EXPECTED)
+    return _shaped("serial", value, None)
+
+
+def _shaped(shape: str, value: str, hint: str | None) -> str:
+    try:
+        check(shape, "disk", value)
+    except BadValue:
+        raise Mismatch(DISK_EXPECTED, hint) from None
     return value
 
 

@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 from kickstarts.errors import BadValue
 from kickstarts.plan import (
+    Address,
+    Bond,
     DiskChoice,
     DiskLayout,
     Firmware,
@@ -29,6 +31,7 @@ from provision.inventory.model import (
     Role,
     System,
 )
+from provision.inventory.values import DISK_CHOICES
 from pxe.addresses import MacAddress
 from pxe.boot import Platform
 from pxe.reservation import Reservation
@@ -138,7 +141,7 @@ def install_plan(
 
     Raises BadValue, UnknownRole.
     """
-    network, role = inventory.network, host.role
+    role = host.role
     kind = by_metapackage(package_of(role))
     ours = packages_url(role, inventory, base_url)
     system = system_of(role, inventory)
@@ -146,12 +149,7 @@ def install_plan(
         system=role.os or "",
         host=host.name,
         domain=inventory.cloud.domain,
-        network=NetworkSettings(
-            address=IPv4Interface((host.address, network.subnet.prefixlen)),
-            mac=str(host.mac),
-            gateway=network.gateway,
-            dns=network.dns,
-        ),
+        network=network_settings(host, inventory),
         report_url=Secret(report),
         secrets_url=Secret(secrets) if kind.secrets else None,
         role=kind.of(cloud_around(host, inventory)) if kind.metapackage else kind(),
@@ -168,11 +166,32 @@ def install_plan(
     )
 
 
+def network_settings(host: Host, inventory: Inventory) -> NetworkSettings:
+    """The links of an installed host.
+
+    Raises BadValue.
+    """
+    network, bond = inventory.network, host.bond
+    return NetworkSettings(
+        address=IPv4Interface((host.address, network.subnet.prefixlen)),
+        mac=str(host.mac),
+        gateway=network.gateway,
+        dns=network.dns,
+        bond=Bond(bond.name, tuple(map(str, bond.members)), bond.mode) if bond else None,
+        vlan=host.vlan,
+        more=tuple(
+            Address(more.address, str(more.mac) if more.mac else None, more.vlan)
+            for more in host.addresses
+        ),
+    )
+
+
 def disk_layout(role: Role) -> DiskLayout:
     """The disk of a role as answers take it."""
-    words = {choice.value: choice for choice in DiskChoice}
-    choice = words.get(role.disk, DiskChoice.SERIAL)
-    named = (role.disk,) if choice is DiskChoice.SERIAL else ()
+    if role.disk in DISK_CHOICES:
+        return DiskLayout(DiskChoice(role.disk), (), Layout(role.layout))
+    choice = DiskChoice.PATH if role.disk.startswith("/") else DiskChoice.SERIAL
+    named = (role.disk,) if role.mirror is None else (role.disk, role.mirror)
     return DiskLayout(choice, named, Layout(role.layout))
 
 

@@ -86,8 +86,13 @@ def guest(host: Host, number: int, folder: Path, logs: Path) -> Guest:
         disk=folder / f"{host.name}.disk",
         console=logs / f"{host.name}.console",
         variables=folder / f"{host.name}.vars" if uefi else None,
-        disk_serial=(host.name if wanted in _POLICIES else wanted)[:SERIAL_LIMIT],
+        disk_serial=(host.name if _is_free(wanted) else wanted)[:SERIAL_LIMIT],
     )
+
+
+def _is_free(disk: str) -> bool:
+    """Whether the disk is chosen otherwise than by its serial number."""
+    return disk in _POLICIES or disk.startswith("/")
 
 
 def argv(guest: Guest, tools: Mapping[Tool, Path], accelerator: Accelerator) -> list[str]:

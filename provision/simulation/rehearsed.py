@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from provision.inventory.model import Host, HostFirmware, Inventory
+from provision.inventory.model import Host, HostFirmware, Inventory, Role
 
 IMAGE_NAME = "marker.img"
 
@@ -24,7 +24,7 @@ def document(
     pool = network.discovery
     racks: dict[str, dict[str, Any]] = {}
     for host in inventory.hosts.values():
-        racks.setdefault(host.rack, {})[host.name] = _host(host)
+        racks.setdefault(host.rack, {})[host.name] = _host(host, inventory.roles[host.role.name])
     return {
         "network": _without_none(
             {
@@ -62,10 +62,16 @@ def write(document: Mapping[str, Any], path: Path) -> None:
 
 
 def _disks(inventory: Inventory) -> dict[str, str]:
-    return {host.role.name: host.role.disk for host in inventory.hosts.values()}
+    used = {host.role.name for host in inventory.hosts.values()}
+    return {name: _disk(role) for name, role in inventory.roles.items() if name in used}
 
 
-def _host(host: Host) -> dict[str, Any]:
+def _disk(role: Role) -> str:
+    """The ramdisk knows no paths, and writes to one disk."""
+    return "first" if role.disk.startswith("/") else role.disk
+
+
+def _host(host: Host, general: Role) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "mac": str(host.mac),
         "address": str(host.address),
@@ -73,6 +79,8 @@ def _host(host: Host) -> dict[str, Any]:
         "firmware": host.firmware.value,
         "loader": host.loader.value,
     }
+    if (disk := _disk(host.role)) != _disk(general):
+        facts["disk"] = disk
     if host.firmware is HostFirmware.BIOS:
         return facts
     return facts | {"secure_boot": host.secure_boot}

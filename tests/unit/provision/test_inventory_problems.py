@@ -292,14 +292,14 @@ MISTAKES = [
         "disk: smallest",
         "disk: /dev/sda",
         "21: roles.compute.disk: found '/dev/sda', expected smallest, largest, first, or a disk's "
-        "serial number",
+        "serial number or path below /dev/disk/by-path",
         "names such as /dev/sda move between boots; a serial number does not",
     ),
     (
         "disk: smallest",
         "disk: smalest",
         "21: roles.compute.disk: found 'smalest', expected smallest, largest, first, or a disk's "
-        "serial number",
+        "serial number or path below /dev/disk/by-path",
         "write smallest",
     ),
     (
@@ -518,7 +518,7 @@ MISTAKES = [
         "    ctl01: {mac: 52:54:00:aa:00:01, address: 10.20.0.11, role: controller}",
         "    ctl01:",
         "27: racks.r12.ctl01: found nothing, expected a mapping of mac, address, role, firmware, "
-        "secure_boot, loader, bmc",
+        "secure_boot, loader, disk, bond, vlan, addresses, bmc",
         None,
     ),
     (

@@ -119,7 +119,6 @@ MISTAKES = [
      "for ctl01: no role installs the package openstack-node-ful, expected one of"),
     ('gpu_passthrough: [{alias: K20m, vendor: "10de", product: "1028"}]', "gpu_passthrough: []",
      "for gpu01: gpu_passthrough: expected one device at least"),
-    ("layout: raid1", "layout: raid1, disk: S3Z1NX0K", "for ctl01: disk: expected 2 different"),
     ("cloud: {domain: cloud.example.org, controller: ctl01, ",
      "cloud: {domain: cloud.example.org, ", None),
 ]  # fmt: skip
