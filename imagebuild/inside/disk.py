@@ -1,0 +1,113 @@
+"""A disk image file as bytes: qcow2 or raw, whole or a part of it."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from imagebuild.inside.errors import Unreadable
+from imagebuild.inside.qcow2 import MAGIC, Qcow2
+
+_FOREIGN = {
+    b"KDMV": "VMDK",
+    b"# Di": "VMDK",
+    b"cone": "VHD",
+    b"vhdx": "VHDX",
+    b"\x1f\x8b\x08": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zX": "xz",
+}
+"""What people hand us by mistake, by its first bytes."""
+
+
+class Bytes(Protocol):
+    """Something with a size that can be read anywhere."""
+
+    size: int
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Fewer bytes at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """An opened image file."""
+
+    path: Path
+    format: str
+    compression: str | None
+    snapshots: int
+    """Older states of the disk that the file carries along."""
+    data: Bytes
+
+
+class Raw:
+    """A file that is the disk."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = file.seek(0, io.SEEK_END)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return os.pread(self._file.fileno(), length, offset)
+
+
+class Part(io.RawIOBase):
+    """Some bytes of a disk as a file, as the file-system readers want it."""
+
+    def __init__(self, data: Bytes, start: int, size: int) -> None:
+        super().__init__()
+        self._data = data
+        self.start = start
+        self.size = size
+        self._at = 0
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Bytes from `offset` of this part."""
+        length = min(length, self.size - offset)
+        return self._data.read_at(self.start + offset, length) if length > 0 else b""
+
+    def get_size(self) -> int:
+        """libyal asks so."""
+        return self.size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        length = self.size - self._at if size is None or size < 0 else size
+        data = self.read_at(self._at, length)
+        self._at += len(data)
+        return data
+
+
+@contextmanager
+def open_disk(path: Path) -> Iterator[Disk]:
+    """Open an image for reading. Raises Unreadable, OSError."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        if head[:4] == MAGIC:
+            try:
+                packed = Qcow2(file)
+            except Unreadable as error:
+                raise Unreadable(f"{path} {error}") from error
+            about = packed.header
+            yield Disk(path, "qcow2", about.compression, about.snapshots, packed)
+            return
+        for magic, name in _FOREIGN.items():
+            if head.startswith(magic):
+                raise Unreadable(f"{path} is a {name} file, expected qcow2 or raw")
+        yield Disk(path, "raw", None, 0, Raw(file))

@@ -1,0 +1,54 @@
+"""Verifies that a finished image is sealed, from its file alone."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from imagebuild.inside.image import Image, open_image
+from imagebuild.seal.report import Finding, SealReport
+from imagebuild.seal.row import Row
+from imagebuild.seal.system import System, identify
+from imagebuild.seal.table import TABLE
+
+
+def verify_image(path: Path, table: Sequence[Row] = TABLE) -> SealReport:
+    """Look for every row of the table in a qcow2 or raw file; needs no root and writes nothing.
+
+    Raises Unreadable, OSError.
+    """
+    with open_image(path) as image:
+        return verify(image, table)
+
+
+def verify(image: Image, table: Sequence[Row] = TABLE) -> SealReport:
+    """The same for an image that is open already."""
+    system = identify(image.tree)
+    return SealReport(
+        image=image.disk.path.name,
+        system=system.name,
+        findings=tuple(_findings(image, system, table)),
+        verified=tuple(row.name for row in table),
+        unread=image.unread,
+    )
+
+
+def write_report(report: SealReport, path: Path) -> None:
+    """Write the report whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def report_path(image: Path) -> Path:
+    """IMAGE.seal.json beside the image."""
+    return image.with_name(f"{image.name}.seal.json")
+
+
+def _findings(image: Image, system: System, table: Sequence[Row]) -> Iterator[Finding]:
+    seen: set[tuple[str, str]] = set()
+    for row in table:
+        for rule in row.rules:
+            for trace in rule.traces(image, system):
+                if not trace.path or (row.name, trace.path) not in seen:
+                    seen.add((row.name, trace.path))
+                    yield Finding(row, trace.path, trace.seen)
