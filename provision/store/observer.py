@@ -30,11 +30,12 @@ UNKNOWN_PER_BATCH = 50
 REPEAT_WINDOW = timedelta(seconds=60)
 REPEATS_BOUND = 16_384
 """Kinds of exchanges that are told apart at once; about 16 MB."""
-ALIKE_OF_HOST = 10
-"""Exchanges of a host over DHCP that are alike and written one by one, in a window.
+MOST_ALIKE = 4
+"""DHCP exchanges with one machine that are alike and kept one by one, in a window.
 
-More than any firmware repeats itself. A machine that loops, or somebody in its name, would push
-what happened to all the others out of the store."""
+So often asks firmware before it gives up, 4, 8, 16 and 32 seconds apart (PXE 2.1, 2.2.1). A machine
+that loops, or somebody in its name, would push what happened to all the others out of the store.
+"""
 PRUNE_EVERY = 20_000
 """Rows written between two prunings."""
 
@@ -61,15 +62,15 @@ class Repeats(Generic[T]):
         self._seen: OrderedDict[Hashable, _Seen[T]] = OrderedDict()
         self._over: list[tuple[T, int]] = []
 
-    def admit(self, key: Hashable, thing: T, now: datetime) -> bool:
-        """Whether to write it; else it is counted."""
+    def admit(self, key: Hashable, thing: T, now: datetime, count: int = 1) -> bool:
+        """Whether to write it; else it is counted, as so many."""
         seen = self._seen.get(key)
         if seen is not None and now < seen.until:
             seen.last = thing
             if seen.written < self._alike:
                 seen.written += 1
                 return True
-            seen.repeats += 1
+            seen.repeats += count
             return False
         if seen is not None:
             self._end(key)
@@ -94,20 +95,26 @@ class Repeats(Generic[T]):
             self._over.append((seen.last, seen.repeats))
 
 
-def _alike(event: Event) -> Hashable:
+def _of_stranger(event: Event) -> Hashable:
     """What is the same in exchanges with a machine outside the inventory that are alike."""
     who = str(event.mac or event.address)
     return who, event.service, event.kind, event.subject, event.reason
 
 
-def _alike_of_host(observation: Observation, host: str) -> Hashable:
-    """Likewise for a host: all but the time and the number of the exchange.
+def _of_machine(observation: Observation) -> Hashable:
+    """Likewise for any machine: all but the time and the number of the exchange.
 
-    Texts alone, whose hash is known: this is asked for nearly every exchange.
+    Of values whose hash is made at once: this is asked for every packet, while the next ones wait.
     """
-    _, outcome, _, subject, reason, _, address, facts = observation
-    told = [value for name, value in facts.items() if name != "xid"]
-    return host, outcome._value_, subject, reason, address, *told
+    _, outcome, _, subject, reason, client, address, facts = observation
+    return (
+        None if client is None else client.octets,
+        outcome._value_,
+        subject,
+        reason,
+        None if address is None else int(address),
+        *[value for name, value in facts.items() if name != "xid"],
+    )
 
 
 def to_event(observation: Observation, host: str | None) -> Event:
@@ -166,7 +173,8 @@ class Observer:
         self._database = database
         self._queue: deque[Observation | Event] = deque()
         self._strangers = Repeats[Event](1)
-        self._hosts = Repeats[tuple[Observation, str]](ALIKE_OF_HOST)
+        self._machines = Repeats[Observation](MOST_ALIKE)
+        self._counting = threading.Lock()
         self._dropped = 0
         self._since_pruning = PRUNE_EVERY  # a process that restarts often prunes, too
         self._lock = threading.Lock()
@@ -182,6 +190,12 @@ class Observer:
             with self._lock:
                 self._dropped += 1
             return
+        if observation.service is Service.DHCP:
+            # Here, not by the writer: what is only counted costs no turn of the interpreter.
+            key = _of_machine(observation)
+            with self._counting:
+                if not self._machines.admit(key, observation, observation.at):
+                    return
         self._queue.append(observation)
         if not self._awake.is_set():
             self._wake()
@@ -238,14 +252,13 @@ class Observer:
             if isinstance(item, Observation):
                 host = self.whose(item)
                 if host is not None:
-                    if self._is_worth_writing(item, host):
-                        batch.append(to_row(item, host))
+                    batch.append(to_row(item, host))
                     continue
                 item = to_event(item, None)
             elif item.host is not None:
                 batch.append(events.row_of(item))
                 continue
-            if not self._strangers.admit(_alike(item), item, item.at):
+            if not self._strangers.admit(_of_stranger(item), item, item.at):
                 continue
             if strangers < UNKNOWN_PER_BATCH:
                 batch.append(events.row_of(item))
@@ -262,23 +275,26 @@ class Observer:
             batch.append(events.row_of(gap))
         return batch
 
-    def _is_worth_writing(self, observation: Observation, host: str) -> bool:
-        if observation.service is not Service.DHCP:
-            return True
-        key = _alike_of_host(observation, host)
-        return self._hosts.admit(key, (observation, host), observation.at)
-
     def _counted(self, now: datetime, *, everything: bool) -> list[StoredRow]:
         """Rows that tell how many exchanges were not written, as they were like others."""
-        counted = [
-            to_row(like._replace(facts={**like.facts, REPEATED: count}), host)
-            for (like, host), count in self._hosts.due(now, everything=everything)
-        ]
-        strangers = self._strangers.due(now, everything=everything)
-        for event, count in strangers[:UNKNOWN_PER_BATCH]:
-            told = replace(event, detail={**event.detail, REPEATED: count})
-            counted.append(events.row_of(told))
-        self._drop(sum(count for _, count in strangers[UNKNOWN_PER_BATCH:]))
+        counted: list[StoredRow] = []
+        with self._counting:
+            machines = self._machines.due(now, everything=everything)
+        unknown: list[tuple[Event, int]] = []
+        for like, count in machines:
+            host = self.whose(like)
+            if host is not None:
+                told = like._replace(facts={**like.facts, REPEATED: count})
+                counted.append(to_row(told, host))
+                continue
+            event = to_event(like, None)
+            if self._strangers.admit(_of_stranger(event), event, event.at, count):
+                unknown.append((event, count))
+        unknown += self._strangers.due(now, everything=everything)
+        for event, count in unknown[:UNKNOWN_PER_BATCH]:
+            detail = {**event.detail, REPEATED: count}
+            counted.append(events.row_of(replace(event, detail=detail)))
+        self._drop(sum(count for _, count in unknown[UNKNOWN_PER_BATCH:]))
         return counted
 
     def _drop(self, count: int) -> None:
