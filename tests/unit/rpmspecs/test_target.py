@@ -63,6 +63,16 @@ def test_el9_takes_its_services_from_rdo(name):
     assert {"crb", "epel", "openstack-epoxy"} <= {r.name for r in target.repositories}
 
 
+@pytest.mark.parametrize("name", ["centos-stream-10", "rocky-10", "alma-10"])
+def test_el10_takes_switch_and_queue_from_the_sigs_of_centos(name):
+    from_sigs = {r.name: r.baseurl for r in load_target(name).repositories if "/SIGs/" in r.baseurl}
+    assert set(from_sigs) == {"nfv-openvswitch", "messaging-rabbitmq"}
+    release = load_target(name).release
+    assert {url.replace("$releasever", release).split("/")[4] for url in from_sigs.values()} == {
+        "10-stream"
+    }
+
+
 def test_a_target_of_ones_own_is_named_by_its_path(written):
     target = load_target(str(written(OWN)))
     assert (target.name, target.family, target.arch) == ("mine", Family.EL, "x86_64")
