@@ -95,6 +95,8 @@ def open_file_system(part: Part, type_: str) -> FileSystem:
     """Raises Unreadable for a type without a reader, or when it is damaged."""
     if type_ not in _READERS:
         raise Unreadable(f"{type_} cannot be read without the kernel")
+    if type_ == "ext4":
+        _check_features(struct.unpack("<I", part.read_at(_EXT_INCOMPATIBLE, 4))[0])
     module = _READERS[type_]
     volume = module.volume()
     try:
@@ -104,6 +106,19 @@ def open_file_system(part: Part, type_: str) -> FileSystem:
         raise Unreadable(f"the {type_} file system cannot be read: {_first(error)}") from error
     return Libyal(volume, root, type_)
 
+
+def _check_features(features: int) -> None:
+    if features & _EXT_RECOVER:
+        raise Unreadable("its journal holds changes that are not in their place: not unmounted")
+    if unknown := features & ~_EXT_KNOWN:
+        raise Unreadable(f"ext4 with features {unknown:#x} cannot be read without the kernel")
+
+
+_EXT_INCOMPATIBLE = 1024 + 0x60
+"""Where the superblock has s_feature_incompat; kernel documentation, ext4 super block."""
+_EXT_RECOVER = 0x4
+_EXT_KNOWN = 0x2 | 0x10 | 0x40 | 0x80 | 0x200 | 0x400 | 0x2000 | 0x4000
+"""filetype, meta_bg, extents, 64bit, flex_bg, ea_inode, csum_seed, largedir."""
 
 _READERS: Mapping[str, Any] = {"ext4": pyfsext, "xfs": pyfsxfs, "vfat": pyfsfat}
 """libyal's libraries: https://github.com/libyal"""
@@ -159,7 +174,7 @@ class Libyal:
 
     def _entry(self, found: Any) -> Entry:  # noqa: ANN401
         if self.type == "vfat":
-            folder = found.file_attribute_flags & _FAT_FOLDER or found is self.root
+            folder = found is self.root or found.file_attribute_flags & _FAT_FOLDER
             mode = stat.S_IFDIR | 0o755 if folder else stat.S_IFREG | 0o644
             return Entry.of(mode, 0 if folder else found.size)
         mode = found.file_mode

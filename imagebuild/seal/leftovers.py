@@ -3,6 +3,9 @@
 from imagebuild.seal.row import Row, Severity
 from imagebuild.seal.rules import Absent, Emptied, Hollow, Nowhere
 
+_RECORDS = ("wtmp", "btmp", "lastlog", "faillog", "tallylog")
+"""They must exist with the right owner, or nothing is recorded (login(1), pam_lastlog(8))."""
+
 ROWS = (
     Row(
         "logs",
@@ -11,7 +14,8 @@ ROWS = (
         "They name the builder, its network and its mistakes.",
         "virt-sysprep(1) logfiles, pacct-log, sssd-db-log; systemd.io/BUILDING_IMAGES",
         (
-            Hollow("var/log", keep=("README",)),
+            Emptied(*(f"var/log/{name}" for name in _RECORDS)),
+            Hollow("var/log", keep=("README", *_RECORDS), empty=True),
             Absent("var/lib/logrotate.status", "var/lib/logrotate/*"),
             Absent("root/install.log*", "root/anaconda-*", "root/*-ks.cfg"),
             Hollow("var/named/data"),

@@ -67,18 +67,25 @@ class Hollow:
     patterns: tuple[str, ...]
     keep: tuple[str, ...]
     """Names, not paths."""
+    empty: bool
+    """Files without content may stay."""
 
-    def __init__(self, *patterns: str, keep: Sequence[str] = ()) -> None:
+    def __init__(self, *patterns: str, keep: Sequence[str] = (), empty: bool = False) -> None:
         object.__setattr__(self, "patterns", patterns)
         object.__setattr__(self, "keep", tuple(keep))
+        object.__setattr__(self, "empty", empty)
 
     def traces(self, image: Image, system: System) -> Iterator[Trace]:
         for pattern in self.patterns:
             for folder in image.tree.glob(pattern):
                 for path, entry in image.tree.walk(folder):
-                    name = path.rpartition("/")[2]
-                    if entry.kind is not Kind.FOLDER and name not in self.keep:
+                    if not self._may_stay(path, entry):
                         yield Trace(path, _described(entry))
+
+    def _may_stay(self, path: str, entry: Entry) -> bool:
+        if entry.kind is Kind.FOLDER or path.rpartition("/")[2] in self.keep:
+            return True
+        return self.empty and entry.kind is Kind.FILE and entry.size == 0
 
     def shell(self) -> Sequence[str]:
         return _lines("hollow", self.keep, self.patterns)

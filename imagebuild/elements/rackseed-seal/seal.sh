@@ -462,7 +462,12 @@ absent '' 'usr/bin/qemu-*-static'
 absent '' 'usr/sbin/*.REAL'
 
 # logs: logs
-hollow README var/log
+emptied var/log/wtmp
+emptied var/log/btmp
+emptied var/log/lastlog
+emptied var/log/faillog
+emptied var/log/tallylog
+hollow 'README wtmp btmp lastlog faillog tallylog' var/log
 absent '' var/lib/logrotate.status
 absent '' 'var/lib/logrotate/*'
 absent '' 'root/install.log*'

@@ -1,0 +1,70 @@
+"""What virt-sysprep removes, we remove too, or say why not."""
+
+import pytest
+
+from imagebuild.seal.table import TABLE
+
+ROWS = {row.name for row in TABLE}
+
+COVERED = {
+    "abrt-data": "crash-dumps",
+    "backup-files": "editor-backups",
+    "bash-history": "histories",
+    "blkid-tab": "blkid-cache",
+    "ca-certificates": "tls-keys",
+    "crash-data": "crash-dumps",
+    "cron-spool": "job-spools",
+    "dhcp-client-state": "dhcp-leases",
+    "dhcp-server-state": "dhcp-leases",
+    "dovecot-data": "mail-server-data",
+    "ipa-client": "agent-ids",
+    "kerberos-data": "kerberos",
+    "kerberos-hostkeytab": "kerberos",
+    "logfiles": "logs",
+    "lvm-system-devices": "lvm-devices",
+    "machine-id": "machine-id",
+    "mail-spool": "mail-spools",
+    "net-hostname": "hostname",
+    "net-hwaddr": "ifcfg-addresses",
+    "net-nmconn": "networkmanager-state",
+    "pacct-log": "logs",
+    "package-manager-cache": "package-caches",
+    "pam-data": "login-records",
+    "passwd-backups": "account-backups",
+    "puppet-data-log": "agent-ids",
+    "rh-subscription-manager": "subscription-ids",
+    "rhn-systemid": "subscription-ids",
+    "rpm-db": "rpm-db-regions",
+    "samba-db-log": "samba",
+    "smolt-uuid": "repository-ids",
+    "ssh-hostkeys": "ssh-host-keys",
+    "ssh-userdir": "ssh-user-keys",
+    "sssd-db-log": "sssd",
+    "tmp-files": "temporary-files",
+    "udev-persistent-net": "udev-net-rules",
+    "utmp": "login-records",
+    "yum-uuid": "repository-ids",
+    "zsh-history": "histories",
+}
+"""Its operation, our row. The list is that of guestfs-tools 1.56 (August 2026)."""
+
+NOT_OURS = {
+    "customize": "changes an image; a recipe does that",
+    "script": "runs what somebody gives it; an element does that",
+    "firewall-rules": "the recipe's own rules protect the machine; off in virt-sysprep too",
+    "flag-reconfiguration": "asks on the console at first boot; a cloud image must not",
+    "fs-uuids": "fstab and boot loader name them; off in virt-sysprep too, see `file-systems`",
+    "lvm-uuids": "an image that we cannot look into is not sealed, and LVM is such",
+    "user-account": "the recipe says who is in the image; passwords and keys are looked for",
+}
+
+
+@pytest.mark.parametrize(("operation", "row"), COVERED.items())
+def test_an_operation_of_virt_sysprep_has_its_row(operation, row):
+    assert row in ROWS
+    assert row in operation or any(operation in r.source for r in TABLE if r.name == row)
+
+
+def test_every_operation_is_covered_or_has_a_reason():
+    assert not set(COVERED) & set(NOT_OURS)
+    assert len(COVERED) + len(NOT_OURS) == 45  # `virt-sysprep --list-operations | wc -l`
