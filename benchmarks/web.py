@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pxe.catalog import Catalog
-from pxe.http.app import make_app
+from pxe.http.app import BootApp
 from pxe.http.server import start_http
 from tests.sites import LOOPBACK, SETTINGS, MemorySite
 from tests.tools import require_tool
@@ -96,7 +96,7 @@ def serve(folder: Path, port: int) -> None:
     async def run() -> None:
         settings = replace(SETTINGS, address=LOOPBACK, http_port=port)
         site = MemorySite()
-        app = make_app(site, Catalog({}, folder / "artifacts", None, site, settings))
+        app = BootApp(site, Catalog({}, folder / "artifacts", None, site, settings))
         await start_http(app, settings, reuse_port=True)
         await asyncio.Event().wait()
 

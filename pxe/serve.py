@@ -15,7 +15,7 @@ from pxe.advertise import Advertiser
 from pxe.catalog import Catalog, File, NotFound, Text
 from pxe.dhcp.server import DhcpServer
 from pxe.errors import InterfaceUnusable
-from pxe.http.app import make_app
+from pxe.http.app import BootApp
 from pxe.http.server import ssl_context, start_http
 from pxe.link import follow, serving_link
 from pxe.neighbours import NeighbourTable
@@ -30,7 +30,7 @@ TFTP_PORT = 69
 PROBED = "autoexec.ipxe"
 """A name that the catalog gives to every peer: what the server asks of itself."""
 TURN_S = 0.001
-"""How long the thread that writes observations keeps the interpreter from the one that answers;
+"""How long a thread that reads or writes the store keeps the interpreter from the one that answers;
 in Python's own 5 ms a hundred DHCP packets arrive."""
 GARBAGE_THRESHOLD = 10_000
 """New objects between two looks for garbage; a thousand observations wait for their writing."""
@@ -75,9 +75,15 @@ def planes(server: BootServer, *, tftp_workers: int = 1, http_workers: int = 1) 
     # Without a discovery pool a second server would not be found by asking for an address.
     claim = f"interface {server.settings.interface}"
     return [
-        *(Plane(f"http-{n}", partial(serve_http, server), claim) for n in range(http_workers)),
-        *(Plane(f"tftp-{n}", partial(serve_tftp, server), claim) for n in range(tftp_workers)),
-        Plane("dhcp", partial(serve_dhcp, server), claim),
+        *(
+            Plane(f"http-{n}", partial(serve_http, server), claim, "HTTP")
+            for n in range(http_workers)
+        ),
+        *(
+            Plane(f"tftp-{n}", partial(serve_tftp, server), claim, "TFTP")
+            for n in range(tftp_workers)
+        ),
+        Plane("dhcp", partial(serve_dhcp, server), claim, "DHCP"),
     ]
 
 
@@ -124,17 +130,18 @@ def serve_http(server: BootServer, ready: Ready) -> None:
 async def _serve_http(server: BootServer, site: Site, ready: Ready) -> None:
     stop = _sigterm()
     async with AsyncExitStack() as stack:
-        app = make_app(site, server.http_catalog(site))
+        app = BootApp(site, server.http_catalog(site))
         plain = await start_http(app, server.settings, reuse_port=True)
         stack.push_async_callback(plain.stop)
         if certificate := server.certificate:
             secure = await start_http(
-                make_app(site, server.http_catalog(site)),
+                BootApp(site, server.http_catalog(site)),
                 replace(server.settings, http_port=certificate.port),
                 reuse_port=True,
                 tls=ssl_context(certificate.chain, certificate.key),
             )
             stack.push_async_callback(secure.stop)
+        answer_promptly()
         stack.callback(_beating(ready()).cancel)
         await stop.wait()
 

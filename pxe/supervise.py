@@ -60,6 +60,13 @@ class Plane:
     run: Callable[[Ready], None]
     claim: str = ""
     """What only one supervisor may serve at a time, such as an interface; empty: nothing."""
+    word: str = ""
+    """What a person calls it, in errors; empty: its name."""
+
+    @property
+    def called(self) -> str:
+        """What to call it before a person."""
+        return self.word or self.name
 
 
 @dataclass(slots=True)
@@ -267,7 +274,7 @@ def _start(plane: Plane, prepare: Callable[[], None], signals: _Signals) -> _Run
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
-    said = _first_word(ours, signals)
+    said = _first_word(ours, signals, plane.called)
     started = _Running(plane, process, ours)
     if said == () and not signals.stop:
         log.info("plane ready plane=%s pid=%s", plane.name, process.pid)
@@ -276,13 +283,14 @@ def _start(plane: Plane, prepare: Callable[[], None], signals: _Signals) -> _Run
     if not said:
         return None
     message, *notes = said
-    error = PlaneFailed(f"{plane.name}: {message}")
+    named = message.startswith(f"{plane.called} ")
+    error = PlaneFailed(message if named else f"{plane.called}: {message}")
     for note in notes:
         error.add_note(note)
     raise error
 
 
-def _first_word(connection: Connection, signals: _Signals) -> Sequence[str] | None:
+def _first_word(connection: Connection, signals: _Signals, called: str) -> Sequence[str] | None:
     """Nothing from a plane that is ready, else why it is not and what to do about it.
 
     None when we are to end before it said anything.
@@ -293,12 +301,12 @@ def _first_word(connection: Connection, signals: _Signals) -> Sequence[str] | No
             return None
         left = deadline - time.monotonic()
         if left <= 0:
-            return (f"was not ready within {START_LIMIT:.0f} seconds",)
+            return (f"{called} was not ready within {START_LIMIT:.0f} seconds",)
         signals.wait([connection], left)
     try:
         word: Sequence[str] = connection.recv()
     except EOFError:
-        return ("ended before it was ready",)
+        return (f"{called} ended before it was ready",)
     return word
 
 

@@ -9,9 +9,9 @@ from pxe.catalog import Catalog, NotFound, ScriptName, Text
 TOGETHER: Final = 64
 """Scripts made in one go, at most: as many as are made in about 20 ms."""
 
-APART: Final = 0.02
-"""Seconds from one go to the next: nothing to a machine, and under load three quarters of a
-script's cost."""
+APART: Final = 0.05
+"""Seconds from one go to the next: nothing to a machine, and under load four fifths of a script's
+cost."""
 
 
 class Scripts:

@@ -1,74 +1,163 @@
-"""Listens for HTTP, and bounds what a peer can make the process hold."""
+"""Listens for HTTP, and bounds what peers can make the process hold."""
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import ssl
-from dataclasses import dataclass
+from collections import Counter
+from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
-from aiohttp import StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError
-
 from pxe.errors import InterfaceUnusable
-from pxe.http.app import App
-from pxe.http.report import BODY_LIMIT
+from pxe.http.connection import IDLE_LIMIT, Connection, Shared
+from pxe.http.exchange import App
+from pxe.http.wire import EncryptedWire, Wire
 from pxe.settings import Settings
 
-IDLE_LIMIT: Final = 30.0
-"""Seconds to send the whole head of the first request, or of the next one."""
+log = logging.getLogger(__name__)
+
 SILENCE_LIMIT: Final = 60_000
 """Milliseconds that sent data may stay unacknowledged (TCP_USER_TIMEOUT, RFC 5482)."""
 CONNECTION_LIMIT: Final = 4096
 """Connections of one process; more are cut off at once."""
-LINE_LIMIT: Final = 4096
-"""Bytes of the request line, and of each header."""
-HEADERS_LIMIT: Final = 64
+PEER_LIMIT: Final = 512
+"""Of them from one address: a rack behind it (NAT) fits, eight such addresses fill us up."""
 CONGESTION_CONTROL: Final = b"cubic"
 """Linux's default, also where the machine has another for the wide world: BBR sends in small paced
 bursts, and a rack that boots at once then spends a third more on receiving (tcp(7))."""
-BACKLOG: Final = 1024
-HANDSHAKE_LIMIT: Final = 10.0
-"""Seconds for a TLS handshake."""
+BACKLOG: Final = 4096
+SPEAKS_WITHIN: Final = 1
+"""Seconds that a client may take from its connection to its first byte before we hear of it: most
+come together, and need not be waited for then (TCP_DEFER_ACCEPT, tcp(7))."""
+ACCEPTED_AT_ONCE: Final = 32
+LOOK_EVERY: Final = 0.1
+"""Seconds between two looks for what takes too long."""
+REST: Final = 1.0
+"""Seconds without new connections after the system had no room for one."""
+TOLD_EVERY: Final = 10.0
+"""Seconds between two lines about connections that were cut off."""
 STOP_LIMIT: Final = 2.0
 """Seconds that transfers have to end when the server stops."""
-
-_protocol_log = logging.getLogger(f"{__name__}.protocol")
-
-
-def _our_own_error(record: logging.LogRecord) -> bool:
-    """Drop what peers cause; aiohttp shows a malformed request, and with it perhaps a token."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError | ConnectionError)
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-_protocol_log.addFilter(_our_own_error)
-
-
-@dataclass(frozen=True, slots=True)
 class HttpServer:
     """A listening server; `port` is the real one when 0 was asked for."""
 
-    port: int
-    _runner: web.ServerRunner
-    _listener: asyncio.Server
+    def __init__(
+        self,
+        shared: Shared,
+        listener: socket.socket,
+        tls: ssl.SSLContext | None,
+        limit: int,
+        peer_limit: int,
+    ) -> None:
+        self._shared = shared
+        self._listener = listener
+        self._tls = tls
+        self._limit = limit
+        self._peer_limit = peer_limit
+        self._peers: dict[str, int] = {}
+        """Connections by address."""
+        self._cut: Counter[str] = Counter()
+        self._told = -TOLD_EVERY
+        self.port: int = listener.getsockname()[1]
+        self._looking: asyncio.TimerHandle | None = None
+        self._listen()
 
     async def stop(self) -> None:
         """Stop listening, let transfers end for `STOP_LIMIT` seconds, cut off the rest."""
+        shared = self._shared
+        shared.stopping = True
+        shared.loop.remove_reader(self._listener)
         self._listener.close()
-        await self._runner.cleanup()
+        for connection in list(shared.connections):
+            connection.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_LIMIT):
+                while shared.connections:
+                    await asyncio.sleep(LOOK_EVERY / 2)
+        for connection in list(shared.connections):
+            connection.lost("the server stops")
+        if self._looking is not None:
+            self._looking.cancel()
 
+    def _listen(self) -> None:
+        if not self._shared.stopping:
+            self._shared.loop.add_reader(self._listener, self._accept)
 
-class _CutOff(asyncio.Protocol):
-    """One connection too many."""
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                sock, address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    log.error("no room for more connections error=%s", error.strerror)
+                    self._shared.loop.remove_reader(self._listener)
+                    self._shared.loop.call_later(REST, self._listen)
+                    return
+                continue  # that one went away before we came to it
+            try:
+                self._take(sock, address[0])
+            except OSError:
+                sock.close()  # it is gone already
+            except Exception:
+                log.exception("connection broke address=%s", address[0])
+                sock.close()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+    def _take(self, sock: socket.socket, peer: str) -> None:
+        shared = self._shared
+        if self._looking is None:
+            self._look_later()
+        if len(shared.connections) >= self._limit:
+            self._cut_off(sock, "too many connections")
+            return
+        theirs = self._peers.get(peer, 0)
+        if theirs >= self._peer_limit:
+            self._cut_off(sock, f"too many connections from {peer}")
+            return
+        sock.setblocking(False)
+        loop, tls = shared.loop, self._tls
+        wire = Wire(loop, sock) if tls is None else EncryptedWire(loop, sock, tls)
+        connection = Connection(shared, wire, IPv4Address(peer), partial(self._left, peer))
+        shared.connections.add(connection)
+        self._peers[peer] = theirs + 1
+        wire.open(connection)
+
+    def _left(self, peer: str, connection: Connection) -> None:
+        self._shared.connections.remove(connection)
+        self._peers[peer] -= 1
+        if not self._peers[peer]:
+            del self._peers[peer]
+
+    def _cut_off(self, sock: socket.socket, reason: str) -> None:
+        sock.close()
+        self._cut[reason] += 1
+
+    def _look(self) -> None:
+        now = monotonic()
+        self._shared.turns.look(now)
+        for connection in list(self._shared.connections):
+            connection.look(now)
+        if self._cut and now - self._told >= TOLD_EVERY:
+            for reason, count in self._cut.most_common(3):
+                log.warning("connections cut off count=%d reason=%s", count, reason)
+            self._cut.clear()
+            self._told = now
+        if self._shared.connections or self._cut:
+            self._look_later()
+        else:
+            self._looking = None
+
+    def _look_later(self) -> None:
+        self._looking = self._shared.loop.call_later(LOOK_EVERY, self._look)
 
 
 async def start_http(
@@ -79,6 +168,7 @@ async def start_http(
     reuse_port: bool = False,
     tls: ssl.SSLContext | None = None,
     connections: int = CONNECTION_LIMIT,
+    connections_of_peer: int = PEER_LIMIT,
     idle: float = IDLE_LIMIT,
 ) -> HttpServer:
     """Serve `app` on `sock`, or on the address and port of `settings`.
@@ -86,36 +176,20 @@ async def start_http(
     With `reuse_port` several processes may share the port, and the kernel spreads connections.
     Raises InterfaceUnusable when the address cannot be bound.
     """
-    sock = sock or _listening_socket(settings, reuse_port=reuse_port)
+    sock = sock or _bound_socket(settings, reuse_port=reuse_port)
+    # What is set here, accepted connections inherit.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_LIMIT)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SPEAKS_WITHIN)
     with contextlib.suppress(OSError):  # the kernel was built without it
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION_CONTROL)
-    server = web.Server(
-        app,
-        request_factory=_request,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=idle,
-        lingering_time=1.0,
-        logger=_protocol_log,
-        max_field_size=LINE_LIMIT,
-        max_headers=HEADERS_LIMIT,
-        max_line_size=LINE_LIMIT,
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=STOP_LIMIT)
-    await runner.setup()
-
-    def accept() -> asyncio.Protocol:
-        return server() if len(server.connections) < connections else _CutOff()
-
-    listener = await asyncio.get_running_loop().create_server(
-        accept,
-        sock=sock,
-        backlog=BACKLOG,
-        ssl=tls,
-        ssl_handshake_timeout=HANDSHAKE_LIMIT if tls else None,
-    )
-    return HttpServer(sock.getsockname()[1], runner, listener)
+    try:
+        sock.listen(BACKLOG)
+    except OSError as error:
+        raise _unusable(sock, settings, error) from None
+    sock.setblocking(False)
+    shared = Shared(app, asyncio.get_running_loop(), idle)
+    return HttpServer(shared, sock, tls, connections, connections_of_peer)
 
 
 def ssl_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -134,20 +208,7 @@ def ssl_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def _request(
-    message: RawRequestMessage,
-    payload: StreamReader,
-    protocol: web.RequestHandler,
-    writer: AbstractStreamWriter,
-    task: asyncio.Task[None],
-) -> web.BaseRequest:
-    loop = asyncio.get_running_loop()
-    return web.BaseRequest(
-        message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT
-    )
-
-
-def _listening_socket(settings: Settings, *, reuse_port: bool) -> socket.socket:
+def _bound_socket(settings: Settings, *, reuse_port: bool) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -155,10 +216,14 @@ def _listening_socket(settings: Settings, *, reuse_port: bool) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((str(settings.address), settings.http_port))
     except OSError as error:
-        sock.close()
-        failure = InterfaceUnusable(
-            f"HTTP cannot listen on {settings.address}:{settings.http_port}: {error.strerror}"
-        )
-        failure.add_note("give another http_port in the inventory, or stop what listens there")
-        raise failure from None
+        raise _unusable(sock, settings, error) from None
     return sock
+
+
+def _unusable(sock: socket.socket, settings: Settings, error: OSError) -> InterfaceUnusable:
+    sock.close()
+    failure = InterfaceUnusable(
+        f"HTTP cannot listen on {settings.address}:{settings.http_port}: {error.strerror}"
+    )
+    failure.add_note("give another http_port in the inventory, or stop what listens there")
+    return failure

@@ -1,9 +1,8 @@
 """The order of big transfers: first come, first served, instead of everybody late together."""
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from enum import Enum
 from typing import Final
 
 AT_ONCE: Final = 16
@@ -18,41 +17,83 @@ SMALL: Final = 1 << 20
 """Bytes up to which a transfer waits for nobody."""
 
 
+class _State(Enum):
+    WAITING = "waiting"
+    HOLDING = "holding"
+    FREE = "free"
+    """Begun, or over, without a place."""
+
+
+class Turn:
+    """One transfer's place in the order."""
+
+    __slots__ = ("_state", "begin", "since")
+
+    def __init__(self, since: float) -> None:
+        self._state = _State.WAITING
+        self.since = since
+        """When it began to wait, then when it got its place."""
+        self.begin: Callable[[], None] = lambda: None
+        """Called when a turn that had to wait has come."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the transfer may run."""
+        return self._state is not _State.WAITING
+
+
 class Turns:
     """Bounds how many machines share the server, so that the first ones end early.
 
     When 500 machines boot at once, sharing everything evenly would let all of them end last. A
     machine that had one file goes before those that had none: after its kernel it wants its
-    initrd. A slow or stalled client holds its place for `TURN_LIMIT` only.
+    initrd. A slow or stalled client holds its place for `TURN_LIMIT` only, which `look`, called
+    now and then, sees to. Times are seconds of one clock, which never goes back.
     """
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._free = at_once
         self._begun: dict[str, None] = {}
         """Machines that had one file; a dictionary, to know the oldest."""
-        self._first: deque[asyncio.Future[None]] = deque()
-        self._later: deque[asyncio.Future[None]] = deque()
+        self._holding: dict[Turn, None] = {}
+        """In the order in which they got their places."""
+        self._first: deque[Turn] = deque()
+        self._later: deque[Turn] = deque()
 
-    @asynccontextmanager
-    async def take(self, peer: str, size: int) -> AsyncIterator[None]:
-        """Wait for the turn of `size` bytes for a peer, which lasts as long as the block."""
-        if size <= SMALL or not await self._came(first=self._has_begun(peer)):
-            yield
-            return
-        held = True
+    def take(self, peer: str, size: int, now: float) -> Turn:
+        """A turn for `size` bytes to a peer; one that has not begun is told by its `begin`."""
+        turn = Turn(now)
+        if size <= SMALL:
+            turn._state = _State.FREE
+            return turn
+        first = self._has_begun(peer)
+        if self._free:
+            self._free -= 1
+            self._hold(turn, now)
+        else:
+            (self._first if first else self._later).append(turn)
+        return turn
 
-        def give_early() -> None:
-            nonlocal held
-            held = False
-            self._give()
+    def give(self, turn: Turn, now: float) -> None:
+        """The transfer is over, or its client went away while it waited."""
+        held = turn._state is _State.HOLDING
+        turn._state = _State.FREE  # those that waited are passed over when it is their turn
+        if held:
+            del self._holding[turn]
+            self._next(now)
 
-        early = asyncio.get_running_loop().call_later(TURN_LIMIT, give_early)
-        try:
-            yield
-        finally:
-            early.cancel()
-            if held:
-                self._give()
+    def look(self, now: float) -> None:
+        """Let nobody hold a place, or wait for one, for too long."""
+        for turn in list(self._holding):
+            if now - turn.since < TURN_LIMIT:
+                break
+            self.give(turn, now)
+        for waiting in (self._first, self._later):
+            while waiting and (waiting[0].begun or now - waiting[0].since >= WAIT_LIMIT):
+                turn = waiting.popleft()
+                if not turn.begun:
+                    turn._state = _State.FREE
+                    turn.begin()
 
     def _has_begun(self, peer: str) -> bool:
         """Whether this is a machine's second file, which alone goes first."""
@@ -64,29 +105,17 @@ class Turns:
             del self._begun[next(iter(self._begun))]
         return False
 
-    async def _came(self, *, first: bool) -> bool:
-        """Wait for a place; False when it took too long."""
-        if self._free:
-            self._free -= 1
-            return True
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        (self._first if first else self._later).append(place)
-        try:
-            async with asyncio.timeout(WAIT_LIMIT):
-                await place
-        except BaseException as error:
-            if not place.cancelled():  # it was given to us in the same moment
-                self._give()
-            if isinstance(error, TimeoutError):
-                return False
-            raise
-        return True
+    def _hold(self, turn: Turn, now: float) -> None:
+        turn._state = _State.HOLDING
+        turn.since = now
+        self._holding[turn] = None
 
-    def _give(self) -> None:
+    def _next(self, now: float) -> None:
         for waiting in (self._first, self._later):
             while waiting:
-                place = waiting.popleft()
-                if not place.done():  # its client went away
-                    place.set_result(None)
+                turn = waiting.popleft()
+                if not turn.begun:
+                    self._hold(turn, now)
+                    turn.begin()
                     return
         self._free += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pxe.catalog import Catalog
-from pxe.http.app import make_app
+from pxe.http.app import BootApp
 from pxe.http.server import HttpServer, ssl_context, start_http
 from pxe.site import ReportKind
 from tests.sites import CLIENT, KERNEL, LOOPBACK, SETTINGS, MemorySite
@@ -36,7 +36,7 @@ def catalog(tmp_path: Path, site: MemorySite) -> Catalog:
 
 @pytest.fixture
 async def server(site: MemorySite, catalog: Catalog) -> AsyncIterator[HttpServer]:
-    server = await start_http(make_app(site, catalog), LISTEN)
+    server = await start_http(BootApp(site, catalog), LISTEN)
     yield server
     await server.stop()
 
@@ -174,7 +174,7 @@ async def test_tls_serves_the_same_with_a_certificate(
         *("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"),
         *("-keyout", key, "-out", certificate),
     )
-    server = await start_http(make_app(site, catalog), LISTEN, tls=ssl_context(certificate, key))
+    server = await start_http(BootApp(site, catalog), LISTEN, tls=ssl_context(certificate, key))
     try:
         options = (require_tool("curl"), "--silent", "--fail", "--cacert", certificate)
         base = f"https://127.0.0.1:{server.port}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pxe.catalog import Catalog
-from pxe.http.app import make_app
+from pxe.http.app import BootApp
 from pxe.http.server import start_http
 from tests.sites import LOOPBACK, SETTINGS, MemorySite
 
@@ -62,7 +62,7 @@ async def test_no_request_hurts_the_server(tmp_path: Path, caplog: pytest.LogCap
     (tmp_path / "artifacts/a").write_bytes(b"x" * 1000)
     site = MemorySite()
     catalog = Catalog({}, tmp_path / "artifacts", None, site, LISTEN)
-    server = await start_http(make_app(site, catalog), LISTEN, idle=0.2)
+    server = await start_http(BootApp(site, catalog), LISTEN, idle=0.2)
     unhandled: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: unhandled.append(what))
     chance = random.Random(SEED)

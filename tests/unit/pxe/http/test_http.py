@@ -16,7 +16,7 @@ from yarl import URL
 
 from pxe.catalog import Catalog
 from pxe.errors import InterfaceUnusable
-from pxe.http.app import make_app
+from pxe.http.app import BootApp
 from pxe.http.report import BODY_LIMIT
 from pxe.http.server import HttpServer, ssl_context, start_http
 from pxe.settings import Settings
@@ -44,7 +44,7 @@ def catalog(tmp_path: Path, site: MemorySite) -> Catalog:
 
 @pytest.fixture
 async def server(site: MemorySite, catalog: Catalog) -> AsyncIterator[HttpServer]:
-    server = await start_http(make_app(site, catalog), LISTEN, connections=20, idle=1)
+    server = await start_http(BootApp(site, catalog), LISTEN, connections=20, idle=1)
     yield server
     await server.stop()
 
@@ -323,20 +323,53 @@ async def test_a_client_that_goes_away_is_observed_as_failed(
     assert "of 33554432 bytes" in site.observations[0].reason
 
 
+async def begun(
+    server: HttpServer, count: int
+) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connections that have begun a request: those that say nothing are not accepted yet."""
+    peers = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(count)]
+    for _, writer in peers:
+        writer.write(request("/healthz")[:20])
+    await asyncio.sleep(0.1)
+    return peers
+
+
 async def test_one_connection_too_many_is_cut_off(server: HttpServer):
-    peers = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
+    peers = await begun(server, 20)
     with contextlib.suppress(ConnectionError):
         assert await raw(server, request("/healthz")) == b""
-    peers[0][1].write(request("/healthz"))
+    peers[0][1].write(request("/healthz")[20:])
     assert (await peers[0][0].read()).endswith(b"ok\n")
+    assert (await raw(server, request("/healthz"))).endswith(b"ok\n")
     for _, writer in peers:
         writer.close()
+
+
+async def test_one_address_does_not_get_all_connections(
+    site: MemorySite, catalog: Catalog, caplog: pytest.LogCaptureFixture
+):
+    server = await start_http(BootApp(site, catalog), LISTEN, connections_of_peer=3)
+    peers = await begun(server, 3)
+    with contextlib.suppress(ConnectionError):
+        assert await raw(server, request("/healthz")) == b""
+    other = socket.socket()
+    other.bind(("127.0.0.2", 0))
+    other.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(other, ("127.0.0.1", server.port))
+    await loop.sock_sendall(other, request("/healthz"))
+    assert (await loop.sock_recv(other, 4096)).endswith(b"ok\n")
+    other.close()
+    for _, writer in peers:
+        writer.close()
+    await until(lambda: "too many connections from 127.0.0.1" in caplog.text)
+    await server.stop()
 
 
 async def test_a_port_in_use_is_named(server: HttpServer, site: MemorySite, catalog: Catalog):
     settings: Settings = dataclasses.replace(LISTEN, http_port=server.port)
     with pytest.raises(InterfaceUnusable, match=f"127.0.0.1:{server.port}: Address already"):
-        await start_http(make_app(site, catalog), settings)
+        await start_http(BootApp(site, catalog), settings)
 
 
 def test_a_bad_certificate_is_named(tmp_path: Path):

@@ -1,125 +1,100 @@
-import asyncio
-
-import pytest
-
-from pxe.http import turns
-from pxe.http.turns import SMALL, Turns
+from pxe.http.turns import SMALL, TURN_LIMIT, WAIT_LIMIT, Turn, Turns
 
 BIG = SMALL + 1
+NOW = 1000.0
 
 
-async def transfer(order: Turns, name: str, told: list[str], ends: asyncio.Event) -> None:
-    async with order.take(name, BIG):
-        told.append(name)
-        await ends.wait()
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0.001)
+def asked(order: Turns, name: str, told: list[str], size: int = BIG, now: float = NOW) -> Turn:
+    """A turn for a peer of this name, which is added to `told` as soon as it may begin."""
+    turn = order.take(name, size, now)
+    turn.begin = lambda: told.append(name)
+    if turn.begun:
+        turn.begin()
+    return turn
 
 
 def test_big_transfers_begin_in_the_order_in_which_they_came() -> None:
-    async def story() -> None:
-        order, told = Turns(at_once=1), list[str]()
-        ends = {name: asyncio.Event() for name in "abc"}
-        tasks = [asyncio.create_task(transfer(order, name, told, ends[name])) for name in "abc"]
-        await settle()
-        assert told == ["a"]
-        ends["a"].set()
-        await settle()
-        assert told == ["a", "b"]
-        ends["b"].set()
-        ends["c"].set()
-        await asyncio.gather(*tasks)
-        assert told == ["a", "b", "c"]
-
-    asyncio.run(story())
+    order, told = Turns(at_once=1), list[str]()
+    turns = {name: asked(order, name, told) for name in "abc"}
+    assert told == ["a"]
+    order.give(turns["a"], NOW)
+    assert told == ["a", "b"]
+    order.give(turns["b"], NOW)
+    assert told == ["a", "b", "c"]
 
 
-def test_a_small_transfer_waits_for_nobody() -> None:
-    async def story() -> None:
-        order = Turns(at_once=1)
-        async with order.take("a", BIG), asyncio.timeout(0.1), order.take("b", SMALL):
-            pass
-
-    asyncio.run(story())
-
-
-def test_a_stalled_transfer_holds_others_up_for_its_turn_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(turns, "TURN_LIMIT", 0.01)
-
-    async def story() -> None:
-        order = Turns(at_once=1)
-        async with order.take("a", BIG), asyncio.timeout(1), order.take("b", BIG):
-            pass
-        # Its place was given back once, not twice.
-        async with order.take("c", BIG):
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.005), order.take("d", BIG):
-                    pass
-
-    asyncio.run(story())
+def test_a_small_transfer_waits_for_nobody_and_keeps_nobody_waiting() -> None:
+    order, told = Turns(at_once=1), list[str]()
+    asked(order, "big", told)
+    small = asked(order, "small", told, SMALL)
+    assert told == ["big", "small"]
+    order.give(small, NOW)
+    asked(order, "next", told)
+    assert told == ["big", "small"]
 
 
-def test_a_transfer_begins_in_the_end_whatever_the_others_do(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(turns, "WAIT_LIMIT", 0.01)
+def test_a_stalled_transfer_holds_others_up_for_its_turn_only() -> None:
+    order, told = Turns(at_once=1), list[str]()
+    stalled = asked(order, "stalled", told)
+    asked(order, "next", told)
+    order.look(NOW + TURN_LIMIT - 0.01)
+    assert told == ["stalled"]
+    order.look(NOW + TURN_LIMIT)
+    assert told == ["stalled", "next"]
+    # Its place was given back once, not twice.
+    order.give(stalled, NOW + TURN_LIMIT)
+    asked(order, "last", told, now=NOW + TURN_LIMIT)
+    assert told == ["stalled", "next"]
 
-    async def story() -> None:
-        order = Turns(at_once=1)
-        async with order.take("a", BIG), asyncio.timeout(0.5), order.take("b", BIG):
-            pass
 
-    asyncio.run(story())
+def test_a_transfer_begins_in_the_end_whatever_the_others_do() -> None:
+    order, told = Turns(at_once=1), list[str]()
+    asked(order, "first", told)
+    for number in range(50):  # each of them holds the place for its turn
+        asked(order, f"{number}", told)
+    order.look(NOW + WAIT_LIMIT)
+    assert len(told) == 51
 
 
 def test_a_client_that_goes_away_leaves_the_queue() -> None:
-    async def story() -> None:
-        order, told, ends = Turns(at_once=1), list[str](), asyncio.Event()
-        first = asyncio.create_task(transfer(order, "first", told, ends))
-        gone = asyncio.create_task(transfer(order, "gone", told, ends))
-        last = asyncio.create_task(transfer(order, "last", told, ends))
-        await settle()
-        gone.cancel()
-        ends.set()
-        await asyncio.gather(first, last)
-        assert told == ["first", "last"]
-
-    asyncio.run(story())
+    order, told = Turns(at_once=1), list[str]()
+    first = asked(order, "first", told)
+    gone = asked(order, "gone", told)
+    asked(order, "last", told)
+    order.give(gone, NOW)
+    assert told == ["first"]
+    order.give(first, NOW)
+    assert told == ["first", "last"]
 
 
 def test_a_machine_that_began_goes_on_before_the_next_begins() -> None:
-    async def story() -> None:
-        order, told = Turns(at_once=1), list[str]()
-
-        async def boot(peer: str) -> None:
-            for part in ("kernel", "initrd"):
-                async with order.take(peer, BIG):
-                    told.append(f"{peer} {part}")
-                    await asyncio.sleep(0.002)
-
-        await asyncio.gather(*(boot(peer) for peer in "abc"))
-        # b was already waiting when a's kernel ended: a goes on before c.
-        assert told == ["a kernel", "b kernel", "a initrd", "b initrd", "c kernel", "c initrd"]
-
-    asyncio.run(story())
+    order, told = Turns(at_once=1), list[str]()
+    kernels = {name: asked(order, name, told) for name in "abc"}
+    order.give(kernels["a"], NOW)
+    initrd = asked(order, "a", told)
+    order.give(kernels["b"], NOW)
+    # c has been waiting for longer: a's initrd goes first all the same.
+    assert told == ["a", "b", "a"]
+    order.give(initrd, NOW)
+    assert told == ["a", "b", "a", "c"]
 
 
-def test_a_place_that_is_given_to_a_client_that_just_went_away_is_not_lost() -> None:
-    async def story() -> None:
-        order, told, ends = Turns(at_once=1), list[str](), asyncio.Event()
-        first = asyncio.create_task(transfer(order, "first", told, ends))
-        gone = asyncio.create_task(transfer(order, "gone", told, ends))
-        await settle()
-        ends.set()
-        await first
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
-        async with asyncio.timeout(1), order.take("next", BIG):
-            pass
+def test_a_machine_goes_first_once_only() -> None:
+    order, told = Turns(at_once=1), list[str]()
+    turns = [asked(order, name, told) for name in ("a", "b")]
+    again = [asked(order, "a", told) for _ in range(2)]
+    order.give(turns[0], NOW)
+    order.give(again[0], NOW)
+    order.give(turns[1], NOW)
+    assert told == ["a", "a", "b", "a"]
 
-    asyncio.run(story())
+
+def test_a_place_is_free_again_after_everybody_left() -> None:
+    order, told = Turns(at_once=2), list[str]()
+    turns = [asked(order, name, told) for name in "abcd"]
+    for turn in reversed(turns):
+        order.give(turn, NOW)
+    told.clear()
+    for name in "xyz":
+        asked(order, name, told)
+    assert told == ["x", "y"]
