@@ -51,7 +51,7 @@ def _xcpng(text: str, _: str) -> Reading:
 KICKSTART = Installer("kickstart", render.render, _kickstart)
 PRESEED = Installer("preseed", preseed.render, _preseed)
 AUTOINSTALL = Installer("autoinstall", autoinstall.render, _autoinstall)
-XCPNG = Installer("answer file", xcpng.render, _xcpng)
+XCPNG = Installer("answerfile", xcpng.render, _xcpng)
 
 INSTALLERS: Mapping[str, Installer] = {
     **dict.fromkeys(systems.SYSTEMS, KICKSTART),

@@ -19,7 +19,7 @@ from provision.store import Store, StoreError, events, hosts, tokens
 from provision.store.events import BOOT_TARGET, Event
 from provision.store.tokens import Purpose, TokenRecord
 from pxe.addresses import MacAddress
-from pxe.boot import BootTarget, Kernel, LocalDisk, UnknownMachine
+from pxe.boot import BootTarget, Kernel, LocalDisk, Multiboot, UnknownMachine
 from pxe.settings import DhcpMode
 
 log = logging.getLogger(__name__)
@@ -236,7 +236,7 @@ def _why(target: BootTarget) -> dict[str, str]:
     match target:
         case LocalDisk(reason):
             why = reason
-        case Kernel(title=title):
+        case Kernel(title=title) | Multiboot(title=title):
             why = title
         case UnknownMachine():
             why = "the machine is not in the inventory"

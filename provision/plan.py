@@ -10,10 +10,10 @@ from provision.inventory import views
 from provision.inventory.model import Host, Inventory
 from provision.lifecycle import EventKind, Illegal, advance
 from provision.store.hosts import HostRecord
-from pxe.boot import BootTarget, Firmware, Kernel, Loader, LocalDisk
+from pxe.boot import BootTarget, Firmware, Kernel, Loader, LocalDisk, Multiboot
 from pxe.dhcp.bootfile import NoBoot, boot_file
 from pxe.httpboot import NAME as RAM_DISK
-from pxe.programs import PROGRAMS
+from pxe.programs import GRUB_MULTIBOOT, PROGRAMS
 from pxe.script import Machine, render
 from pxe.settings import Settings
 
@@ -39,6 +39,12 @@ LATER_COMPANIONS: Mapping[str, tuple[str, ...]] = {
     "pxelinux.0": ("chain.c32", "libcom32.c32", "libutil.c32"),
 }
 """What a boot program loads when its script sends it to the local disk."""
+
+STARTERS: Mapping[Loader, tuple[str, ...]] = {
+    Loader.GRUB: GRUB_MULTIBOOT,
+    Loader.PXELINUX: ("mboot.c32", "libcom32.c32"),
+}
+"""What a loader fetches to start a hypervisor."""
 
 STEPS: Mapping[Action, tuple[tuple[EventKind, str], ...]] = {
     Action.INSPECT: (
@@ -72,7 +78,7 @@ class HostPlan:
     def action(self) -> str:
         """What the boot is for, in words."""
         match self.target:
-            case Kernel(title=title):
+            case Kernel(title=title) | Multiboot(title=title):
                 return title
             case LocalDisk(reason=reason):
                 return f"local disk: {reason}"

@@ -17,6 +17,7 @@ from provision.trail import (
     newest_of,
     octets,
 )
+from pxe.boot import Kernel, Multiboot
 from pxe.site import Outcome, Service
 
 
@@ -217,9 +218,12 @@ def _grub_without_configuration(trail: Trail) -> str | None:
     return "GRUB was sent, and it never asked for its configuration"
 
 
+KERNELS = (Kernel.__name__, Multiboot.__name__)
+
+
 def _no_kernel(trail: Trail) -> str | None:
     targets = [e for e in trail.boot if e.kind == BOOT_TARGET]
-    if not targets or targets[-1].subject != "Kernel":
+    if not targets or targets[-1].subject not in KERNELS:
         return None
     after = [e for e in trail.boot if e.at >= targets[-1].at]
     if _asked(after, "ramdisk/", "artifacts/") or trail.now - targets[-1].at < timedelta(minutes=1):

@@ -16,6 +16,7 @@ from provision.lifecycle import HostState
 from provision.plan import (
     LATER_COMPANIONS,
     MADE_OF,
+    STARTERS,
     UNKNOWN_SERVER,
     answer_of,
     loader_of,
@@ -53,6 +54,10 @@ def verify_programs(inventory: Inventory, root: Path = Path("/")) -> list[Proble
         for program in programs_of(host, settings):
             name = program.rpartition("/")[2]
             for needed in (*MADE_OF.get(name, (name,)), *LATER_COMPANIONS.get(name, ())):
+                users.setdefault(needed, host)
+        system = views.system_of(host.role, inventory)
+        if system is not None and system.hypervisor is not None:
+            for needed in STARTERS.get(loader_of(host), ()):
                 users.setdefault(needed, host)
     problems = []
     for program, host in users.items():

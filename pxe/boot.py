@@ -88,10 +88,24 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Multiboot:
+    """Load a hypervisor, and the Linux that it starts first. Paths and words as for a `Kernel`."""
+
+    hypervisor: str
+    """A Multiboot kernel, such as xen.gz."""
+    hypervisor_arguments: tuple[str, ...]
+    kernel: str
+    initrds: tuple[str, ...]
+    arguments: tuple[str, ...]
+    """Of the Linux."""
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownMachine:
     """A screen that tells a person what to write into the inventory, then the local disk."""
 
     lines: tuple[str, ...]
 
 
-BootTarget = LocalDisk | Kernel | UnknownMachine
+BootTarget = LocalDisk | Kernel | Multiboot | UnknownMachine

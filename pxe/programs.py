@@ -43,6 +43,22 @@ def _efi_vendor(package: str, folder: str, name: str) -> Source:
     return Source(package, (f"boot/efi/EFI/[a-z]*/{name}", f"usr/lib/efi/{folder}/*/EFI/*/{name}"))
 
 
+GRUB_MULTIBOOT = tuple(
+    f"grub/x86_64-efi/{name}.mod"
+    for name in ("multiboot2", "relocator", "video", "acpi", "mmap", "net")
+)
+"""What a signed GRUB loads beside its configuration to start a hypervisor, and only where Secure
+Boot is off: of the same build as the signed image, or it does not fit."""
+
+
+def _grub_module(name: str) -> Mapping[Family, Source]:
+    path = f"usr/lib/grub/x86_64-efi/{name}"
+    return {
+        Family.DEBIAN: Source("grub-efi-amd64-bin", (path,)),
+        Family.FEDORA: Source("grub2-efi-x64-modules", (path,)),
+    }
+
+
 PROGRAMS: Mapping[str, Mapping[Family, Source]] = {
     "undionly.kpxe": _ipxe("undionly.kpxe", "undionly.kpxe"),
     "ipxe.efi": _ipxe("ipxe.efi", "ipxe-x86_64.efi"),
@@ -73,6 +89,8 @@ PROGRAMS: Mapping[str, Mapping[Family, Source]] = {
     "chain.c32": _syslinux("chain.c32"),
     "libcom32.c32": _syslinux("libcom32.c32"),
     "libutil.c32": _syslinux("libutil.c32"),
+    "mboot.c32": _syslinux("mboot.c32"),
+    **{name: _grub_module(name.rpartition("/")[2]) for name in GRUB_MULTIBOOT},
 }
 """Served name -> where each family keeps it.
 

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pxe.addresses import MacAddress
-from pxe.boot import BootTarget, Kernel, Loader, LocalDisk, UnknownMachine
+from pxe.boot import BootTarget, Kernel, Loader, LocalDisk, Multiboot, UnknownMachine
 from pxe.errors import RenderError
 from pxe.settings import Settings
 
@@ -26,6 +26,9 @@ inside a word: quotes, dollar, backquote, backslash, braces."""
 
 _COMMAND_SEPARATORS = frozenset({"||", "&&", ";"})
 """As whole words these end a command in iPXE."""
+
+MODULE_SEPARATOR: Final = "---"
+"""Between the modules that pxelinux's mboot.c32 loads."""
 
 _SEGMENT = r"[A-Za-z0-9_+~@][A-Za-z0-9._+~@-]*"
 _PATH = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
@@ -84,6 +87,22 @@ class _KernelPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class _MultibootPlan:
+    """Likewise for a hypervisor, what it starts first, and that one's initrds."""
+
+    title: str
+    hypervisor: str
+    hypervisor_arguments: tuple[str, ...]
+    kernel: str
+    initrds: tuple[str, ...]
+    arguments: tuple[str, ...]
+    bases: tuple[str, ...]
+    line: str
+    """All of it as mboot.c32 takes it."""
+    loaders: tuple[str, ...] = LOCAL_LOADERS
+
+
+@dataclass(frozen=True, slots=True)
 class _LocalDiskPlan:
     reason: str
     loaders: tuple[str, ...] = LOCAL_LOADERS
@@ -98,7 +117,7 @@ class _UnknownPlan:
     loaders: tuple[str, ...] = LOCAL_LOADERS
 
 
-_Plan = _KernelPlan | _LocalDiskPlan | _UnknownPlan
+_Plan = _KernelPlan | _MultibootPlan | _LocalDiskPlan | _UnknownPlan
 
 _EXTENSIONS: Mapping[Loader, str] = {
     Loader.IPXE: "ipxe",
@@ -116,6 +135,7 @@ def render(loader: Loader, target: BootTarget, machine: Machine, settings: Setti
     plan = _plan(target, machine, _bases(loader, settings))
     name = {
         _KernelPlan: "kernel",
+        _MultibootPlan: "multiboot",
         _LocalDiskPlan: "local-disk",
         _UnknownPlan: "unknown",
     }[type(plan)]
@@ -152,6 +172,8 @@ def _plan(target: BootTarget, machine: Machine, bases: tuple[str, ...]) -> _Plan
                 arguments=_arguments(target.arguments),
                 bases=bases,
             )
+        case Multiboot():
+            return _multiboot(target, bases)
         case LocalDisk():
             return _LocalDiskPlan(_text(target.reason))
         case UnknownMachine():
@@ -159,6 +181,22 @@ def _plan(target: BootTarget, machine: Machine, bases: tuple[str, ...]) -> _Plan
             return _UnknownPlan(str(machine.client), str(machine.address), lines)
         case _:
             assert_never(target)
+
+
+def _multiboot(target: Multiboot, bases: tuple[str, ...]) -> _MultibootPlan:
+    hypervisor, own = _path(target.hypervisor), _arguments(target.hypervisor_arguments)
+    kernel, arguments = _path(target.kernel), _arguments(target.arguments)
+    initrds = tuple(_path(initrd) for initrd in target.initrds)
+    if MODULE_SEPARATOR in (*own, *arguments):
+        raise RenderError(f"argument {MODULE_SEPARATOR}: it parts modules in pxelinux")
+    modules = ((hypervisor, *own), (kernel, *arguments), *((initrd,) for initrd in initrds))
+    line = f" {MODULE_SEPARATOR} ".join(" ".join(words) for words in modules)
+    if len(line) > COMMAND_LINE_LIMIT:
+        raise RenderError(
+            f"modules and arguments of {len(line)} bytes, expected at most {COMMAND_LINE_LIMIT}"
+        )
+    title = _text(target.title)
+    return _MultibootPlan(title, hypervisor, own, kernel, initrds, arguments, bases, line)
 
 
 def _path(path: str) -> str:

@@ -234,6 +234,8 @@ def build_systems(draft: Draft, found: Findings) -> dict[str, System]:
             arguments=system.arguments,
             packages=found.path.parent / system.packages if system.packages else None,
             tree=system.tree,
+            hypervisor=system.hypervisor,
+            hypervisor_arguments=system.hypervisor_arguments,
             place=found.place(f"systems.{name}"),
         )
         for name, system in draft.systems.items()

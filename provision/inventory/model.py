@@ -29,12 +29,16 @@ class Install(Enum):
     KICKSTART = "kickstart"
     PRESEED = "preseed"
     AUTOINSTALL = "autoinstall"
+    ANSWERFILE = "answerfile"
+    """Of XCP-ng and XenServer."""
     IMAGE = "image"
     INSPECT = "inspect"
     """Nothing is installed: the host is only inspected."""
 
 
-INSTALLED_BY_ANSWER = frozenset({Install.KICKSTART, Install.PRESEED, Install.AUTOINSTALL})
+INSTALLED_BY_ANSWER = frozenset(
+    {Install.KICKSTART, Install.PRESEED, Install.AUTOINSTALL, Install.ANSWERFILE}
+)
 """Where the system's own installer reads an answer file."""
 
 
@@ -91,6 +95,9 @@ class System:
     """Repository for its hosts, as `rackseed rpm publish` makes it; served over HTTP."""
     tree: str | None = None
     """URL of an installation tree on a mirror; None: the distributor's own."""
+    hypervisor: str | None = None
+    """What is loaded below the kernel, by Multiboot."""
+    hypervisor_arguments: tuple[str, ...] = ()
     place: Place | None = None
 
 
@@ -130,6 +137,8 @@ class Role:
     options: tuple[tuple[str, str], ...] = ()
     """What the metapackage's role lets choose; for answers of ours."""
     gpu_passthrough: tuple[GpuPassthrough, ...] = ()
+    root_password: str | None = field(default=None, repr=False)
+    """Its hash; for answers of ours. None: root is locked."""
     place: Place | None = None
 
 

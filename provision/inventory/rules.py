@@ -20,6 +20,7 @@ NEEDED: Mapping[Install, Sequence[tuple[str, str]]] = {
     Install.KICKSTART: (("os", "centos-stream-9"),),
     Install.PRESEED: (("os", "debian-12"),),
     Install.AUTOINSTALL: (("os", "ubuntu-24.04"),),
+    Install.ANSWERFILE: (("os", "xcp-ng-8.3"),),
     Install.IMAGE: (("image", "images/compute.raw"),),
     Install.INSPECT: (),
 }
@@ -170,6 +171,39 @@ def answers_can_be_made(draft: Draft, found: Findings) -> None:
         found.add(draft.roles[name].key, message, f"{hint}add  answer: answers/host.ks.j2")
 
 
+def hypervisors_are_known(draft: Draft, found: Findings) -> None:
+    """An installer that runs above a hypervisor names it; no other one does."""
+    for role in draft.roles.values():
+        resolved = draft.resolved.get(role.name, {})
+        system = draft.systems.get(resolved.get("os") or "")
+        above = resolved.get("install") is Install.ANSWERFILE
+        if system is None or "install" not in resolved or above == bool(system.hypervisor):
+            continue
+        key = f"systems.{system.name}"
+        if above:
+            message = f"install: {Install.ANSWERFILE.value} starts a hypervisor, expected its name"
+            found.add(key, message, f"add  hypervisor: {system.name}/xen.gz")
+        else:
+            how = resolved["install"].value if resolved["install"] else "another way"
+            message = f"a hypervisor below an installer of install: {how}, expected none"
+            found.add(f"{key}.hypervisor", message)
+
+
+def hypervisors_can_be_started(draft: Draft, found: Findings) -> None:
+    """The boot program of each host can start the hypervisor of its installer."""
+    for host in draft.hosts:
+        system = draft.systems.get(draft.resolved.get(host.role or "", {}).get("os") or "")
+        if system is None or system.hypervisor is None or host.firmware is None:
+            continue
+        uefi = host.firmware is not HostFirmware.BIOS
+        if host.secure_boot:
+            message = f"{system.name}'s hypervisor is not signed for Secure Boot, expected it off"
+            found.add(f"{host.key}.secure_boot", message, "take secure_boot out, here and there")
+        elif uefi and host.loader is not Loader.GRUB:
+            message = "on UEFI iPXE starts no hypervisor, expected grub"
+            found.add(f"{host.key}.loader", message, "add  loader: grub")
+
+
 def host_roles_are_known(draft: Draft, found: Findings) -> None:
     """Each host has a role that says how it is installed."""
     for host in draft.hosts:
@@ -239,6 +273,8 @@ RULES: Sequence[Callable[[Draft, Findings], None]] = (
     roles_have_what_they_need,
     systems_are_known,
     answers_can_be_made,
+    hypervisors_are_known,
+    hypervisors_can_be_started,
     host_roles_are_known,
     one_controller,
     loaders_fit_the_firmware,

@@ -45,7 +45,16 @@ NETWORK = (
     "http_port",
 )
 CLOUD = ("domain", "openstack", "controller", "time_servers")
-SYSTEM = ("kernel", "initrd", "initrds", "arguments", "packages", "tree")
+SYSTEM = (
+    "kernel",
+    "initrd",
+    "initrds",
+    "arguments",
+    "packages",
+    "tree",
+    "hypervisor",
+    "hypervisor_arguments",
+)
 ROLE = (
     "extends",
     "install",
@@ -57,6 +66,7 @@ ROLE = (
     "layout",
     "options",
     "gpu_passthrough",
+    "root_password",
 )
 ADMINISTRATOR = ("ssh_keys", "password")
 GPU = ("alias", "vendor", "product")
@@ -111,6 +121,8 @@ class SystemDraft:
     arguments: tuple[str, ...]
     packages: str | None
     tree: str | None
+    hypervisor: str | None
+    hypervisor_arguments: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,18 +225,20 @@ def read_system(section: NamedSection) -> SystemDraft:
             *(section.values("initrd", values.relative_path) or ()),
             *(section.values("initrds", values.relative_path) or ()),
         ),
-        arguments=read_arguments(section),
+        arguments=read_arguments(section, "arguments"),
         packages=section.value("packages", values.text),
         tree=section.value("tree", values.url("http", "https")),
+        hypervisor=section.value("hypervisor", values.relative_path),
+        hypervisor_arguments=read_arguments(section, "hypervisor_arguments"),
     )
 
 
-def read_arguments(section: Section) -> tuple[str, ...]:
+def read_arguments(section: Section, name: str) -> tuple[str, ...]:
     """Kernel arguments, as a list of words or as one line of them."""
-    node = section.node("arguments")
+    node = section.node(name)
     if isinstance(node, Scalar) and not node.is_null:
-        return section.value("arguments", values.arguments) or ()
-    return section.values("arguments", values.argument) or ()
+        return section.value(name, values.arguments) or ()
+    return section.values(name, values.argument) or ()
 
 
 def read_roles(top: Section) -> dict[str, RoleDraft]:
@@ -243,6 +257,7 @@ def read_role(section: NamedSection) -> RoleDraft:
         "metapackage": section.value("metapackage", values.name),
         "layout": section.value("layout", values.layout),
         "options": section.pairs("options", values.name, values.text),
+        "root_password": section.value("root_password", values.password_hash),
         "gpu_passthrough": tuple(read_gpu(gpu) for gpu in section.tables("gpu_passthrough", GPU)),
     }
     own = {name: value for name, value in read.items() if name in section}

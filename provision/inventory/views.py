@@ -158,6 +158,7 @@ def install_plan(
         packages=Packages(
             tree=system.tree if system else None, ours=f"{ours}current/" if ours else None
         ),
+        root_password=Secret(role.root_password) if role.root_password else None,
         administrators=tuple(
             User(who.name, who.ssh_keys, Secret(who.password) if who.password else None)
             for who in inventory.administrators
@@ -233,7 +234,8 @@ def artifact_needs(inventory: Inventory) -> Mapping[str, Need]:
     for host in inventory.hosts.values():
         role = host.role
         if system := system_of(role, inventory):
-            for path in (system.kernel, *system.initrds):
+            hypervisor = () if system.hypervisor is None else (system.hypervisor,)
+            for path in (*hypervisor, system.kernel, *system.initrds):
                 needs.setdefault(path, Need(system.place or top, f"systems.{system.name}"))
         if role.image is not None:
             needs.setdefault(str(role.image), Need(role.place or top, f"roles.{role.name}.image"))

@@ -11,20 +11,19 @@ fail() {  # MESSAGE
 }
 
 write() {  # FILE OWNER:GROUP MODE: the file holds what stdin says, and its services know of it
-    local new
-    new=$(mktemp "$1.XXXXXX")
-    cat >"$new"
-    if ! cmp --silent "$new" "$1"; then
+    local new=$1.rackseed-new
+    (umask 077 && cat >"$new")
+    if cmp --silent "$new" "$1"; then
+        rm "$new"
+    else
         echo "writing $1"
-        cat "$new" >"$1.rackseed-new"
-        chown "$2" "$1.rackseed-new"
-        chmod "$3" "$1.rackseed-new"
-        mv "$1.rackseed-new" "$1"
-        ! command -v restorecon >/dev/null || restorecon "$1"
         # Kept in a file: if the step stops before the restart, its next run makes up for it.
         touch "$STATE/$STEP.restart"
+        chown "$2" "$new"
+        chmod "$3" "$new"
+        mv "$new" "$1"
+        ! command -v restorecon >/dev/null || restorecon "$1"
     fi
-    rm "$new"
     chown "$2" "$1"
     chmod "$3" "$1"
 }
@@ -42,6 +41,33 @@ serve() {  # UNIT...: enabled, running, and with the files that this step wrote
         fi
     done
     rm -f "$STATE/$STEP.restart"
+}
+
+migrate() {  # DATABASE... -- COMMAND...: the command gives the databases their tables
+    local mark=$STATE/$1.begun names=()
+    while [ "$1" != -- ]; do
+        names+=("$1")
+        shift
+    done
+    # MariaDB keeps each table at once, so a first migration that was cut off finds some of them
+    # there and fails for ever: it begins anew. What was once migrated is never emptied.
+    if [ -e "$mark" ]; then
+        for name in "${names[@]}"; do
+            mariadb --execute "DROP DATABASE IF EXISTS $name; CREATE DATABASE $name"
+        done
+    elif [ "$(tables "${names[@]}")" -eq 0 ]; then
+        touch "$mark"
+        sync "$mark"
+    fi
+    "${@:2}"
+    rm -f "$mark"
+}
+
+tables() {  # DATABASE...: how many there are
+    local listed
+    printf -v listed "'%s'," "$@"
+    mariadb --skip-column-names --execute \
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema IN (${listed%,})"
 }
 
 wait_for() {  # SECONDS COMMAND...: until the command succeeds

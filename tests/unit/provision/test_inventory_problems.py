@@ -230,7 +230,8 @@ MISTAKES = [
         "    arguments: [priority=critical]",
         "    package: rpm/debian-12",
         "18: systems.debian-12.package: unknown key 'package', expected one of kernel, initrd, "
-        "initrds, arguments, packages, tree",
+        "initrds, arguments, packages, tree, hypervisor, "
+        "hypervisor_arguments",
         "did you mean 'packages'?",
     ),
     (
@@ -265,7 +266,7 @@ MISTAKES = [
         "install: image,",
         "install: imgae,",
         "21: roles.compute.install: found 'imgae', expected one of kickstart, preseed, "
-        "autoinstall, image, inspect",
+        "autoinstall, answerfile, image, inspect",
         "did you mean 'image'?",
     ),
     (
@@ -448,7 +449,7 @@ MISTAKES = [
         "  compute: {disk: smallest}",
         "31: racks.r12.cmp01.role: the role 'compute' does not say how it is installed, expected "
         "'install'",
-        "add to roles.compute  install: one of kickstart, preseed, autoinstall, image, inspect",
+        "add to roles.compute  install: one of kickstart, preseed, autoinstall, answerfile, image, inspect",
     ),
     (
         "firmware: uefi",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pxe.boot import BootTarget, Kernel, Loader, LocalDisk, UnknownMachine
+from pxe.boot import BootTarget, Kernel, Loader, LocalDisk, Multiboot, UnknownMachine
 from pxe.errors import RenderError
 from pxe.script import COMMAND_LINE_LIMIT, Machine, render, render_autoexec
 from tests.sites import KERNEL, SETTINGS, STRANGER
@@ -21,7 +21,16 @@ INSTALLER = Kernel(
     arguments=("inst.stage2=http://10.20.0.1/artifacts/fedora-43", "ds=nocloud;s=http://x/&y"),
     title="installing cmp01 (fedora-43)",
 )
+HYPERVISOR = Multiboot(
+    hypervisor="artifacts/xcp-ng-8.3/xen.gz",
+    hypervisor_arguments=("dom0_mem=max:8192M", "com1=115200,8n1", "console=com1,vga"),
+    kernel="artifacts/xcp-ng-8.3/vmlinuz",
+    initrds=("artifacts/xcp-ng-8.3/install.img",),
+    arguments=("console=hvc0", "install", "answerfile_generator=http://10.20.0.1/answer/a"),
+    title="installing xen01 (xcp-ng-8.3)",
+)
 TARGETS: dict[str, BootTarget] = {
+    "hypervisor": HYPERVISOR,
     "local-disk": LocalDisk("cmp01 is active and not armed"),
     "kernel": KERNEL,
     "installer": INSTALLER,
@@ -76,6 +85,14 @@ def test_an_argument_that_could_mean_something_else_is_refused(loader: Loader, a
     target = dataclasses.replace(KERNEL, arguments=("console=tty0", argument))
     with pytest.raises(RenderError):
         render(loader, target, MACHINE, SETTINGS)
+
+
+@pytest.mark.parametrize("field", ["arguments", "hypervisor_arguments"])
+@pytest.mark.parametrize("argument", ["---", "two words", "$root", "line\nreboot", "||"])
+@pytest.mark.parametrize("loader", Loader)
+def test_a_hypervisors_arguments_are_refused_likewise(loader: Loader, argument: str, field: str):
+    with pytest.raises(RenderError):
+        render(loader, dataclasses.replace(HYPERVISOR, **{field: (argument,)}), MACHINE, SETTINGS)
 
 
 def test_a_refused_argument_does_not_show_its_value():

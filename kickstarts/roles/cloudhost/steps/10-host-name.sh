@@ -6,5 +6,5 @@ is=$(hostname)
 for name in "$HOST" "${HOST%%.*}"; do
     found=$(getent ahostsv4 "$name" | awk 'NR == 1 {print $1}')
     [ "$found" = "$ADDRESS" ] ||
-        fail "the name $name means '${found:-nothing}', expected $ADDRESS: mend /etc/hosts or the name server, then run rackseed-steps"
+        fail "the name $name means '${found:-nothing}', expected $ADDRESS: mend /etc/hosts or the name server, then: systemctl start rackseed-steps"
 done

@@ -30,7 +30,12 @@ grant() {  # USER PASSWORD DATABASE...
     local user=$1 password=$2 name
     {
         echo "CREATE USER IF NOT EXISTS '$user'@'%' IDENTIFIED BY '$password';"
-        echo "ALTER USER '$user'@'%' IDENTIFIED BY '$password';"
+        # Only another password is set: setting one anew moves its date.
+        echo "DELIMITER //"
+        echo "IF NOT EXISTS (SELECT 1 FROM mysql.global_priv WHERE User = '$user' AND Host = '%'"
+        echo "    AND JSON_VALUE(Priv, '$.authentication_string') = PASSWORD('$password'))"
+        echo "THEN ALTER USER '$user'@'%' IDENTIFIED BY '$password'; END IF //"
+        echo "DELIMITER ;"
         for name in "${@:3}"; do
             echo "CREATE DATABASE IF NOT EXISTS $name;"
             echo "GRANT ALL PRIVILEGES ON $name.* TO '$user'@'%';"

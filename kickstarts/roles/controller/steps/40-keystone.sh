@@ -12,7 +12,7 @@ enabled = true
 backend = dogpile.cache.memcached
 memcache_servers = $CONTROLLER:11211
 END
-as keystone keystone-manage db_sync
+migrate keystone -- as keystone keystone-manage db_sync
 # Each makes keys only where there are none.
 keystone-manage fernet_setup --keystone-user keystone --keystone-group keystone
 keystone-manage credential_setup --keystone-user keystone --keystone-group keystone
@@ -25,15 +25,6 @@ OS_BOOTSTRAP_PASSWORD=$ADMIN_PASSWORD keystone-manage bootstrap \
 # Bootstrapping as root leaves a log that the service could not write to.
 chown -R keystone:keystone /var/log/keystone
 
-if has_unit openstack-keystone.service; then
-    serve openstack-keystone.service
-else
-    # RDO serves it from Apache.
-    ln -sf /usr/share/keystone/wsgi-keystone.conf /etc/httpd/conf.d/
-    serve httpd.service
-fi
-wait_for 120 answers "http://$CONTROLLER:5000/v3"
-
 write /root/openrc root:root 0600 <<END
 export OS_AUTH_URL=http://$CONTROLLER:5000/v3
 export OS_IDENTITY_API_VERSION=3
@@ -44,6 +35,15 @@ export OS_USER_DOMAIN_NAME=Default
 export OS_PROJECT_DOMAIN_NAME=Default
 export OS_PASSWORD=$ADMIN_PASSWORD
 END
+
+if has_unit openstack-keystone.service; then
+    serve openstack-keystone.service
+else
+    # RDO serves it from Apache.
+    ln -sf /usr/share/keystone/wsgi-keystone.conf /etc/httpd/conf.d/
+    serve httpd.service
+fi
+wait_for 120 answers "http://$CONTROLLER:5000/v3"
 
 # Users of the services and where each is found, also of those that come later.
 OS_AUTH_URL=http://$CONTROLLER:5000/v3 OS_PASSWORD=$ADMIN_PASSWORD REGION=$REGION \

@@ -29,6 +29,6 @@ password = $GLANCE_PASSWORD
 flavor = keystone
 END
 install -d -m 0750 -o glance -g glance /var/lib/glance/images
-as glance glance-manage db_sync
+migrate glance -- as glance glance-manage db_sync
 serve openstack-glance-api.service
 wait_for 120 answers "http://$CONTROLLER:9292"

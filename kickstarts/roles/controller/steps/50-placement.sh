@@ -18,7 +18,7 @@ project_name = service
 username = placement
 password = $PLACEMENT_PASSWORD
 END
-as placement placement-manage db sync
+migrate placement -- as placement placement-manage db sync
 if has_unit openstack-placement-api.service; then
     serve openstack-placement-api.service
 else

@@ -101,15 +101,13 @@ END
     fi
 } | write /etc/nova/nova.conf root:nova 0640
 
-as nova nova-manage api_db sync
+migrate nova_api -- as nova nova-manage api_db sync
 # Both take their URLs from nova.conf, where no process list shows them; the first cell's database
-# is the other's name with _cell0. map_cell0 leaves an existing cell alone.
-as nova nova-manage cell_v2 map_cell0
+# is the other's name with _cell0.
 cells=$(as nova nova-manage cell_v2 list_cells)
-if ! grep --quiet ' cell1 ' <<<"$cells"; then
-    as nova nova-manage cell_v2 create_cell --name cell1
-fi
-as nova nova-manage db sync
+grep --quiet ' cell0 ' <<<"$cells" || as nova nova-manage cell_v2 map_cell0
+grep --quiet ' cell1 ' <<<"$cells" || as nova nova-manage cell_v2 create_cell --name cell1
+migrate nova nova_cell0 -- as nova nova-manage db sync
 api=openstack-nova-api.service
 has_unit "$api" || api=openstack-nova-os-compute-api.service
 serve "$api" openstack-nova-scheduler.service openstack-nova-conductor.service openstack-nova-novncproxy.service

@@ -84,7 +84,7 @@ END
 } | write /etc/neutron/plugins/ml2/ml2_conf.ini root:neutron 0640
 [ -e /etc/neutron/plugin.ini ] || ln -s plugins/ml2/ml2_conf.ini /etc/neutron/plugin.ini
 
-as neutron neutron-db-manage --config-file /etc/neutron/neutron.conf \
+migrate neutron -- as neutron neutron-db-manage --config-file /etc/neutron/neutron.conf \
     --config-file /etc/neutron/plugins/ml2/ml2_conf.ini upgrade head
 server=neutron-server.service
 has_unit "$server" || server=neutron-api.service

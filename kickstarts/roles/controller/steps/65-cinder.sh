@@ -41,7 +41,7 @@ target_ip_address = $ADDRESS
 END
     fi
 } | write /etc/cinder/cinder.conf root:cinder 0640
-as cinder cinder-manage db sync
+migrate cinder -- as cinder cinder-manage db sync
 if [ -n "$VOLUMES" ]; then
     serve openstack-cinder-api.service openstack-cinder-scheduler.service openstack-cinder-volume.service
 else

@@ -34,6 +34,6 @@ username = heat
 password = $HEAT_PASSWORD
 user_domain_name = Default
 END
-as heat heat-manage db_sync
+migrate heat -- as heat heat-manage db_sync
 serve openstack-heat-api.service openstack-heat-api-cfn.service openstack-heat-engine.service
 wait_for 180 answers "http://$CONTROLLER:8004"
