@@ -449,7 +449,8 @@ MISTAKES = [
         "  compute: {disk: smallest}",
         "31: racks.r12.cmp01.role: the role 'compute' does not say how it is installed, expected "
         "'install'",
-        "add to roles.compute  install: one of kickstart, preseed, autoinstall, answerfile, image, inspect",
+        "add to roles.compute  install: one of kickstart, preseed, autoinstall, answerfile, image, "
+        "inspect",
     ),
     (
         "firmware: uefi",
