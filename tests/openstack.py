@@ -54,6 +54,8 @@ key_repository = {folder}/fernet
 key_repository = {folder}/credential
 [cache]
 enabled = false
+[identity]
+password_hash_rounds = 4
 """
 GLANCE = """\
 [DEFAULT]
@@ -129,6 +131,7 @@ class Cloud:
     keystone: Service
     glance: Service
     clouds: dict[str, dict[str, object]] = field(default_factory=dict)
+    _connections: dict[str, openstack.connection.Connection] = field(default_factory=dict)
 
     @property
     def clouds_yaml(self) -> Path:
@@ -143,11 +146,17 @@ class Cloud:
 
     def connect(self, name: str = "builder") -> openstack.connection.Connection:
         """A client as one of the users."""
-        auth = self.clouds[name]["auth"]
-        assert isinstance(auth, dict)
-        return openstack.connection.Connection(
-            auth=auth, region_name=REGION, identity_api_version="3"
-        )
+        if name not in self._connections:
+            auth = self.clouds[name]["auth"]
+            assert isinstance(auth, dict)
+            self._connections[name] = openstack.connection.Connection(
+                auth=auth, region_name=REGION, identity_api_version="3"
+            )
+        return self._connections[name]
+
+    def forget_tokens(self) -> None:
+        """Log in anew."""
+        self._connections.clear()
 
     def stored(self, image_id: str) -> Path:
         """The file in which Glance keeps an image's bytes."""
@@ -282,6 +291,7 @@ def _populate(made: Cloud) -> None:
         )
         identity.assign_project_role_to_user(project, user, member)
         made.clouds[name] = entry(name)
+    made.forget_tokens()  # the administrator's does not know of Glance
     made.write_clouds()
 
 
