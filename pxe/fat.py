@@ -1,7 +1,8 @@
 """Write a FAT16 file system, whole, as the firmware reads it from a RAM disk.
 
 Written after the FAT32 File System Specification 1.03 (which covers FAT12 and FAT16 too). Names
-are 8.3 only, times are fixed: the same files give the same bytes.
+that are not 8.3 are kept as they are, beside a short one; times are fixed: the same files give
+the same bytes.
 """
 
 import struct
@@ -24,6 +25,10 @@ _FIRST_DAY = 0x21
 """1980-01-01, the earliest date there is."""
 _VOLUME_ID = 0x5EED
 _SHORT_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-~")
+_LONG_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-.") | _SHORT_NAME
+_LONG, _LAST_LONG, _LONG_PART = 0x0F, 0x40, 13
+"""Attributes and last mark of an entry that holds a part of a long name; its characters."""
+_LONGEST = 255
 
 
 @dataclass(slots=True)
@@ -35,7 +40,7 @@ class _Folder:
 def image(files: Mapping[str, bytes], label: str) -> bytes:
     """A file system of `files` (path to content), just large enough.
 
-    Raises ValueError for a name that is not 8.3 and for more than 64 MB.
+    Raises ValueError for a name of other characters than ASCII's usual, and for more than 64 MB.
     """
     tree = _tree(files)
     disk = _Clusters()
@@ -86,7 +91,7 @@ class _Clusters:
 def _tree(files: Mapping[str, bytes]) -> _Folder:
     root = _Folder()
     for path, data in sorted(files.items()):
-        *folders, name = PurePosixPath(path.upper()).parts
+        *folders, name = (_kept(part) for part in PurePosixPath(path).parts)
         place = root
         for part in folders:
             place = place.folders.setdefault(part, _Folder())
@@ -94,28 +99,72 @@ def _tree(files: Mapping[str, bytes]) -> _Folder:
     return root
 
 
+def _kept(name: str) -> str:
+    """A name as its folder keeps it: short ones are upper case."""
+    return name.upper() if _fits(name.upper()) else name
+
+
 def _entries(folder: _Folder, disk: _Clusters, parent: int | None) -> bytes:
     """The folder's own bytes; what it contains goes to `disk`."""
     parts: list[bytes] = []
+    names = _Names()
     for name, data in folder.files.items():
         first = disk.reserve(len(data))
         disk.fill(first, data)
-        parts.append(_entry(_short(name), _ARCHIVE, first, len(data)))
+        parts.append(names.entry(name, _ARCHIVE, first, len(data)))
     for name, inner in folder.folders.items():
-        own = disk.reserve((2 + len(inner.files) + len(inner.folders)) * _ENTRY)
+        slots = sum(map(_slots, (*inner.files, *inner.folders)))
+        own = disk.reserve((2 + slots) * _ENTRY)
         dots = _entry(b".".ljust(11), _FOLDER, own, 0)
         dots += _entry(b"..".ljust(11), _FOLDER, parent or 0, 0)
         disk.fill(own, dots + _entries(inner, disk, parent=own))
-        parts.append(_entry(_short(name), _FOLDER, own, 0))
+        parts.append(names.entry(name, _FOLDER, own, 0))
     return b"".join(parts)
 
 
-def _short(name: str) -> bytes:
+def _fits(name: str) -> bool:
+    """Whether a name is 8.3."""
     stem, _, suffix = name.partition(".")
-    fits = 0 < len(stem) <= 8 and len(suffix) <= 3 and set(stem + suffix) <= _SHORT_NAME
-    if not fits:
-        raise ValueError(f"{name} is not a name of at most 8 characters, a dot and 3")
-    return f"{stem:8}{suffix:3}".encode("ascii")
+    return 0 < len(stem) <= 8 and len(suffix) <= 3 and set(stem + suffix) <= _SHORT_NAME
+
+
+def _slots(name: str) -> int:
+    """How many entries a name takes."""
+    return 1 if _fits(name) else 1 + -(-len(name) // _LONG_PART)
+
+
+class _Names:
+    """Entries of one folder; numbers the short names that stand beside long ones."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def entry(self, name: str, attributes: int, first: int, size: int) -> bytes:
+        if _fits(name):
+            stem, _, suffix = name.partition(".")
+            return _entry(f"{stem:8}{suffix:3}".encode("ascii"), attributes, first, size)
+        if not 0 < len(name) <= _LONGEST or not set(name) <= _LONG_NAME:
+            raise ValueError(f"{name} is not a name of ASCII letters, digits, '-', '_' and '.'")
+        self._count += 1
+        short = f"LONG~{self._count:<6}".encode("ascii")
+        return _long_entries(name, short) + _entry(short, attributes, first, size)
+
+
+def _long_entries(name: str, short: bytes) -> bytes:
+    """What stands before the short entry, the last part of the name first (page 26)."""
+    sum_ = 0
+    for octet in short:
+        sum_ = ((sum_ >> 1) | (sum_ & 1) << 7) + octet & 0xFF
+    parts = [name[at : at + _LONG_PART] for at in range(0, len(name), _LONG_PART)]
+    entries = []
+    for number, part in enumerate(parts, start=1):
+        order = number | (_LAST_LONG if number == len(parts) else 0)
+        text = part.encode("utf-16-le")
+        if len(part) < _LONG_PART:
+            text = (text + b"\0\0").ljust(2 * _LONG_PART, b"\xff")
+        fields = (order, text[:10], _LONG, 0, sum_, text[10:22], 0, text[22:])
+        entries.append(struct.pack("<B10sBBB12sH4s", *fields))
+    return b"".join(reversed(entries))
 
 
 def _entry(name: bytes, attributes: int, first: int, size: int) -> bytes:

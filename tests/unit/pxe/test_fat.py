@@ -44,8 +44,24 @@ def test_a_folder_of_many_files_spans_clusters(tmp_path: Path) -> None:
     assert subprocess.run(argv, capture_output=True, check=True).stdout == b"199"
 
 
-@pytest.mark.parametrize("name", ["ninechars", "a.four", ".disk/info", "a b", "ö"])
-def test_names_that_need_more_than_eight_and_three_are_refused(name: str) -> None:
+def test_names_that_need_more_than_eight_and_three_are_read_back(tmp_path: Path) -> None:
+    mcopy = require_tool("mcopy", package="mtools")
+    files = {
+        "user-data": b"1",
+        "meta-data": b"2",
+        "a.long.folder/thirteen-char": b"3",
+        ".disk/exactly-twenty-six-letters": b"4",
+        "network-config": b"5",
+    }
+    path = tmp_path / "disk"
+    path.write_bytes(fat.image(files, "seed"))
+    for name, content in files.items():
+        argv = [str(mcopy), "-n", "-i", str(path), f"::{name}", "-"]
+        assert subprocess.run(argv, capture_output=True, check=True).stdout == content
+
+
+@pytest.mark.parametrize("name", ["a b", "ö", "a" * 256, "a:b"])
+def test_names_of_other_characters_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not a name"):
         fat.image({name: b""}, "seed")
 
