@@ -147,6 +147,15 @@ def test_publishing_the_same_again_makes_no_state(repository, rpms, signer, tmp_
     assert publish(Change((signed,)), repository, signer, PROGRAMS) == first
 
 
+def test_a_repository_moves_to_another_address_by_a_new_state(repository, rpms, signer):
+    before = "http://10.20.0.3/rpm/fixture-1"
+    publish(Change((rpms["base-1"],), url=before), repository, signer, PROGRAMS)
+    moved = publish(Change(url="http://10.20.0.4/rpm"), repository, signer, PROGRAMS)
+    listed = (repository / "current/mirrorlist").read_text()
+    assert (listed, moved.number) == ("http://10.20.0.4/rpm/states/2/\n", 2)
+    assert [entry.name for entry in moved.packages] == ["base-fixture"]
+
+
 def test_unchanged_packages_take_no_room_in_a_new_state(repository, rpms, signer):
     publish(Change((rpms["base-1"],)), repository, signer, PROGRAMS)
     publish(Change((rpms["app-1"],)), repository, signer, PROGRAMS)

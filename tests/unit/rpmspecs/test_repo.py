@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from rpmspecs.arrange import Change, Make, arrange
 from rpmspecs.errors import BadInput
-from rpmspecs.repo import Change, Make, arrange, repo_file
+from rpmspecs.repo import repo_file
 from rpmspecs.rpmfile import RpmFile
 from rpmspecs.states import Entry, State
 
