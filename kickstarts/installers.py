@@ -1,14 +1,14 @@
 """Every installer's answer by one name: which one it is follows from the plan's system."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Protocol
 
 from kickstarts import autoinstall, preseed, questions, render, systems, validate, xcpng, yamlcheck
 from kickstarts.errors import UnknownSystem
 from kickstarts.plan import InstallPlan
-from kickstarts.validate import Reading, Script
+from kickstarts.validate import Reading, Script, written
 
 
 class Render(Protocol):
@@ -84,8 +84,10 @@ def answer(plan: InstallPlan, *, masked: bool = False) -> str:
 
 
 def read(text: str, name: str) -> Reading:
-    """An answer in the hands of those who will read it.
+    """An answer in the hands of those who will read it; with the scripts that its scripts write.
 
     Raises UnknownSystem.
     """
-    return installer(name).read(text, name)
+    reading = installer(name).read(text, name)
+    later = (each for script in reading.scripts for each in written(script))
+    return replace(reading, scripts=(*reading.scripts, *later))

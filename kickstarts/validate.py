@@ -1,7 +1,8 @@
 """A kickstart in its consumer's hands: pykickstart reads it as the release's installer does."""
 
+import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pykickstart.errors import KickstartError, KickstartWarning
@@ -29,9 +30,9 @@ class Script:
     """A section that a shell runs."""
 
     section: str
-    """%pre, %post and so on."""
+    """%pre, %post and so on, or the path of the file that one of them writes."""
     line: int
-    """Of the section's head; the text begins on the next one."""
+    """Of the section's head, or of the command; the text begins on the next one."""
     interpreter: str
     text: str
 
@@ -62,6 +63,21 @@ def read(text: str, syntax: str) -> Reading:
         if path not in made
     ]
     return Reading(tuple(sorted({*parser.findings, *lost})), scripts)
+
+
+WRITTEN = re.compile(
+    r"^cat >(?P<path>\S+) <<'(?P<end>[A-Z_-]+)'\n"
+    r"(?P<text>#!(?P<shell>/bin/(?:ba)?sh)\n.*?)^(?P=end)$",
+    re.MULTILINE | re.DOTALL,
+)
+"""A script that a script writes for later."""
+
+
+def written(script: Script) -> Iterator[Script]:
+    """The scripts that a script writes to files as they stand, to be run later."""
+    for match in WRITTEN.finditer(script.text):
+        line = script.line + 1 + script.text.count("\n", 0, match.start())
+        yield Script(match["path"], line, match["shell"], match["text"])
 
 
 def validate(text: str, syntax: str) -> Sequence[Finding]:

@@ -130,7 +130,11 @@ def verify_packages(inventory: Inventory) -> list[Problem]:
     problems: dict[object, Problem] = {}
     for role in roles.values():
         system, package = views.system_of(role, inventory), views.package_of(role)
-        if system is None or system.packages is None or package is None:
+        if system is None or package is None:
+            continue
+        if system.packages is None:
+            if views.answered_by_us(role):
+                problems.setdefault(system.name, _no_repository(inventory, role, system, package))
             continue
         found = _repository(inventory, system, system.packages)
         if isinstance(found, Problem):
@@ -142,6 +146,16 @@ def verify_packages(inventory: Inventory) -> list[Problem]:
         ):
             problems.setdefault((system.name, views.RELEASE), problem)
     return list(problems.values())
+
+
+def _no_repository(inventory: Inventory, role: Role, system: System, package: str) -> Problem:
+    """Only an operator's own template may know another place where the package is."""
+    place, key = system.place or Place(inventory.path, 1), f"systems.{system.name}"
+    url = f"{_settings(inventory).http_url}/{views.REPOSITORIES}{system.name}"
+    folder = f"{views.REPOSITORIES}{system.name}"
+    message = f"role {role.name} installs {package}, expected the key 'packages' with where it is"
+    hint = f"rackseed rpm publish RESULTS --repository {folder} --url {name_server(url)}"
+    return Problem(place, key, message, f"{hint}, then add  packages: {folder}")
 
 
 def _repository(inventory: Inventory, system: System, folder: Path) -> State | Problem:

@@ -1,5 +1,6 @@
 """Our own answers in the hands of those who will read them: the installer and the shell."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,13 +13,17 @@ from kickstarts.validate import Script
 from provision import deploy
 from provision.errors import AnswerError, ProgramFailed
 from provision.inventory import views
-from provision.inventory.model import Host, Inventory, Place
+from provision.inventory.model import Host, Install, Inventory, Place
 from provision.inventory.problems import Problem
 from provision.plan import MASKED_TOKEN, UNKNOWN_SERVER
 from provision.progress import Progress, unseen
 from provision.secrets import missing
 
 SHELLCHECK = "shellcheck"
+DEBCONF = "debconf-set-selections"
+"""Where the machine is itself a Debian or an Ubuntu."""
+SHELLS = {"/bin/sh": "dash"}
+"""What shellcheck calls an interpreter; it takes all others for bash."""
 TO_STDERR = 'exec "$@" >&2'
 """Its findings come on standard output; a failed program is told with its standard error."""
 
@@ -26,12 +31,16 @@ Run = Callable[[list[str]], str]
 
 
 def verify_answers(
-    inventory: Inventory, run: Run | None, progress: Progress = unseen
+    inventory: Inventory,
+    run: Run | None,
+    progress: Progress = unseen,
+    has: Callable[[str], object] = shutil.which,
 ) -> list[Problem]:
     """Every host's plan can be made, and what is rendered is taken; one of each kind is read.
 
-    `run` starts shellcheck; None where it is not installed.
+    `run` starts the readers that are programs, those of them that the machine `has`; None: none.
     """
+    start = run if run is not None and has(SHELLCHECK) else None
     refused: dict[tuple[str, str, str | None], list[Host]] = {}
     kinds: dict[InstallPlan, Host] = {}
     for host in progress("plans of hosts", inventory.hosts.values()):
@@ -48,7 +57,9 @@ def verify_answers(
     ]
     scripts: set[tuple[str, str]] = set()
     for host in progress("answers, one of each kind", kinds.values()):
-        problems += _read(inventory, host, run, scripts)
+        problems += _read(inventory, host, start, scripts)
+        if run is not None and host.role.install is Install.PRESEED and has(DEBCONF):
+            problems += _check_selections(inventory, host, run)
     return problems
 
 
@@ -104,16 +115,32 @@ def _check_script(
     inventory: Inventory, host: Host, script: Script, run: Run | None
 ) -> Iterator[Problem]:
     assert run is not None
+    shell = SHELLS.get(script.interpreter, "bash")
     with TemporaryDirectory(prefix="rackseed-check-") as folder:
         path = Path(folder, "script")
         path.write_text(script.text, encoding="utf-8")
-        argv = [SHELLCHECK, "--shell=bash", "--severity=warning", "--format=gcc", str(path)]
+        argv = [SHELLCHECK, f"--shell={shell}", "--severity=warning", "--format=gcc", str(path)]
         try:
             run(["sh", "-c", TO_STDERR, "sh", *argv])
         except ProgramFailed as error:
             said = error.last_lines.replace(f"{path}:", "line ").replace("\n", "; ")
             where = f"{script.section} at line {script.line} of {host.name}'s {_answer(host)}"
             yield _problem(inventory, host, f"{where}: {said}")
+
+
+def _check_selections(inventory: Inventory, host: Host, run: Run) -> Iterator[Problem]:
+    try:
+        text = deploy.own_answer(inventory, host, _base(inventory), **_urls(inventory), masked=True)
+    except AnswerError:
+        return  # told by _read
+    with TemporaryDirectory(prefix="rackseed-check-") as folder:
+        path = Path(folder, "preseed.cfg")
+        path.write_text(text, encoding="utf-8")
+        try:
+            run([DEBCONF, "--checkonly", str(path)])
+        except ProgramFailed as error:
+            said = error.last_lines.replace("\n", "; ")
+            yield _problem(inventory, host, f"the {_answer(host)} of {host.name}, {said}")
 
 
 def _answer(host: Host) -> str:

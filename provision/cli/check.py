@@ -99,10 +99,9 @@ def find_problems(inventory: Inventory, progress: Progress = unseen) -> list[Pro
         *verify.verify_packages(inventory),
         *verify_answers.verify_secrets(inventory),
     ]
-    shellcheck = shutil.which(verify_answers.SHELLCHECK)
-    if shellcheck is None:
-        log.info("scripts of kickstarts are not checked: shellcheck is not installed")
-    problems += verify_answers.verify_answers(inventory, run if shellcheck else None, progress)
+    if shutil.which(verify_answers.SHELLCHECK) is None:
+        log.info("scripts of answers are not checked: shellcheck is not installed")
+    problems += verify_answers.verify_answers(inventory, run, progress)
     unwritable = verify.verify_scripts(inventory, progress)
     checker = next(filter(shutil.which, verify.GRUB_CHECKERS), None)
     if checker is None:

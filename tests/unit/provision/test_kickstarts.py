@@ -2,12 +2,15 @@
 
 import json
 import stat
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from provision import verify_answers
+from kickstarts import installers
+from kickstarts.validate import Reading
+from provision import verify, verify_answers
 from provision.arming import arm
 from provision.cli.main import invoke
 from provision.errors import AnswerError
@@ -183,6 +186,47 @@ def test_an_answer_for_another_installer_is_refused_with_those_that_would_do(tmp
         load(write_rack(tmp_path, other_rack("ubuntu-24.04", "preseed")))
     (problem,) = raised.value.problems
     assert "no preseed is known for 'ubuntu-24.04'" in problem.message
+
+
+def test_debconf_itself_reads_a_preseed(tmp_path, monkeypatch):
+    require_tool("debconf-set-selections", package="debconf")
+    inventory = load(write_rack(tmp_path, other_rack("debian-13", "preseed")))
+    seen = []
+
+    def watched(argv: list[str]) -> str:
+        seen.append(Path(argv[0]).name)
+        return run(argv)
+
+    assert verify_answers.verify_answers(inventory, watched) == []
+    assert "debconf-set-selections" in seen
+    kind = installers.PRESEED
+    broken = replace(
+        kind, render=lambda *a, **k: kind.render(*a, **k) + "d-i\n", read=lambda *_: Reading((), ())
+    )
+    monkeypatch.setitem(installers.INSTALLERS, "debian-13", broken)
+    (problem, _) = verify_answers.verify_answers(inventory, run)
+    assert "the preseed of any01, " in problem.message
+    assert "parse error on line" in problem.message
+
+
+def test_shellcheck_knows_whose_shell_reads_a_script(tmp_path):
+    inventory = load(write_rack(tmp_path, other_rack("debian-13", "preseed")))
+    seen = []
+    verify_answers.verify_answers(inventory, lambda argv: seen.append(argv) or "")
+    shells = {word for argv in seen for word in argv if word.startswith("--shell=")}
+    assert shells == {"--shell=dash"}
+
+
+def test_a_role_whose_package_is_in_no_repository_is_told_once_for_each_system(tmp_path):
+    rocky, fedora = verify.verify_packages(load(write_rack(tmp_path)))
+    assert (rocky.key, fedora.key) == ("systems.rocky-9", "systems.fedora-43")
+    assert rocky.message == (
+        "role controller installs openstack-node-full, expected the key 'packages' with where it is"
+    )
+    assert fedora.hint == (
+        "rackseed rpm publish RESULTS --repository rpm/fedora-43 --url "
+        "http://10.20.0.3/rpm/fedora-43, then add  packages: rpm/fedora-43"
+    )
 
 
 def test_missing_secrets_are_told_with_how_to_make_them(tmp_path):
