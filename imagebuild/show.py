@@ -1,0 +1,38 @@
+"""A recipe as a person reads it: what it says after all that it extends."""
+
+from imagebuild.gpus import BRANCHES, GENERATIONS, generations
+from imagebuild.recipe import GpuKind, Recipe
+
+
+def facts(recipe: Recipe) -> dict[str, object]:
+    """A recipe as plain values, in the order of its file."""
+    found: dict[str, object] = {
+        "name": recipe.name,
+        "title": recipe.title,
+        "system": recipe.system.name,
+        "release": recipe.release,
+        "elements": list(recipe.elements),
+        "packages": list(recipe.packages),
+        "environment": dict(recipe.environment),
+        "block_device": recipe.block_device.value,
+        "filesystem": recipe.filesystem,
+        "mkfs_options": recipe.mkfs_options,
+        "size": recipe.size,
+        "data_sources": list(recipe.data_sources),
+        "kernel_arguments": list(recipe.kernel_arguments),
+        "compression": recipe.compression.value,
+        "gpu": recipe.gpu.value if recipe.gpu else None,
+        "nvidia_branch": recipe.nvidia_branch,
+        "properties": dict(recipe.properties),
+        "note": recipe.note,
+    }
+    return {name: value for name, value in found.items() if value not in (None, "", [], {})}
+
+
+def gpu_lines(recipe: Recipe) -> list[str]:
+    """Which GPUs the driver of a recipe drives, and who says so."""
+    if recipe.gpu is not GpuKind.DRIVER or recipe.nvidia_branch is None:
+        return []
+    branch = BRANCHES[recipe.nvidia_branch]
+    rows = [f"{name}: {GENERATIONS[name]}" for name in generations(branch.number)]
+    return [*rows, f"(NVIDIA: {branch.source})"]

@@ -1,0 +1,92 @@
+"""The systems that images are made of, and in what they differ for a build."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Packaging(Enum):
+    """Whose packages a system is made of."""
+
+    DEB = "deb"
+    RPM = "rpm"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One distribution."""
+
+    name: str
+    packaging: Packaging
+    mirror: str
+    """Where its packages are; `RELEASE` stands for the release."""
+    state: tuple[str, ...]
+    """Files below the mirror that change when its packages do, `RELEASE` likewise."""
+    bootstrap: str
+    """The hook of `root.d` that makes the first root, skipped when that root is kept."""
+    security_mirror: str = ""
+    """Where its security updates are, if elsewhere."""
+    mirror_variable: str = "DIB_DISTRIBUTION_MIRROR"
+
+
+DEB_STATE = ("dists/RELEASE/InRelease", "dists/RELEASE-updates/InRelease")
+EL_STATE = (
+    "RELEASE/BaseOS/x86_64/os/repodata/repomd.xml",
+    "RELEASE/AppStream/x86_64/os/repodata/repomd.xml",
+)
+YUM_BOOTSTRAP = "08-yum-chroot"
+
+SYSTEMS: Mapping[str, System] = {
+    system.name: system
+    for system in (
+        System(
+            "debian",
+            Packaging.DEB,
+            "http://deb.debian.org/debian",
+            DEB_STATE,
+            "08-debootstrap",
+            security_mirror="http://deb.debian.org/debian-security",
+        ),
+        System(
+            "ubuntu",
+            Packaging.DEB,
+            "http://archive.ubuntu.com/ubuntu",
+            (*DEB_STATE, "dists/RELEASE-security/InRelease"),
+            "08-debootstrap",
+            security_mirror="http://archive.ubuntu.com/ubuntu",
+        ),
+        # The base image is dated and has a digest of its own; its repositories will not change.
+        System("centos7", Packaging.RPM, "https://vault.centos.org/centos", (), ""),
+        System(
+            "centos-stream",
+            Packaging.RPM,
+            "https://mirror.stream.centos.org",
+            EL_STATE,
+            YUM_BOOTSTRAP,
+        ),
+        System(
+            "rocky",
+            Packaging.RPM,
+            "https://dl.rockylinux.org/pub/rocky",
+            EL_STATE,
+            YUM_BOOTSTRAP,
+        ),
+        System(
+            "alma",
+            Packaging.RPM,
+            "https://repo.almalinux.org/almalinux",
+            EL_STATE,
+            YUM_BOOTSTRAP,
+        ),
+        System(
+            "fedora",
+            Packaging.RPM,
+            "https://dl.fedoraproject.org/pub/fedora/linux",
+            (
+                "releases/RELEASE/Everything/x86_64/os/repodata/repomd.xml",
+                "updates/RELEASE/Everything/x86_64/repodata/repomd.xml",
+            ),
+            YUM_BOOTSTRAP,
+        ),
+    )
+}

@@ -1,0 +1,94 @@
+"""The places of one build: made before it, cleared after it, and by the next one if it was killed.
+
+A build holds a lock on its folder for as long as it lives. A folder whose lock is free belongs to
+nobody: what it names is removed.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuild.loops import detach_below
+
+log = logging.getLogger(__name__)
+
+RUNNING = "running"
+LOCK = "lock"
+LEFT = "left.json"
+MAKING = 60
+"""Seconds in which a folder without its list is taken for one that is just being made."""
+WORK_PREFIX = "rackseed-image-"
+"""Of the work folder in the temporary folder; short, for a loop device keeps 63 characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """One build's own places."""
+
+    folder: Path
+    """On disk: the job, kept hooks, links to kept packages."""
+    work: Path
+    """Where diskimage-builder works; often a tmpfs that only the build sees."""
+
+
+@contextmanager
+def workshop(cache: Path, partials: Sequence[Path]) -> Iterator[Workshop]:
+    """Make the places of a build; whatever is left of it is removed at the end."""
+    sweep(cache)
+    running = cache / RUNNING
+    running.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=running, prefix=f"{os.getpid()}-"))
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX))
+        left = {"work": str(work), "partials": [str(path) for path in partials]}
+        (folder / LEFT).write_text(json.dumps(left), encoding="utf-8")
+        try:
+            yield Workshop(folder, work)
+        finally:
+            clear(folder)
+
+
+def sweep(cache: Path) -> list[Path]:
+    """Remove what killed builds left; returns their folders."""
+    found = []
+    for folder in sorted((cache / RUNNING).glob("*/")):
+        if _is_being_made(folder):
+            continue
+        with suppress(OSError), (folder / LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            log.info("clear what a killed build left folder=%s", folder)
+            clear(folder)
+            found.append(folder)
+    return found
+
+
+def _is_being_made(folder: Path) -> bool:
+    """Whether its build may be about to lock it."""
+    if (folder / LEFT).exists():
+        return False
+    with suppress(OSError):
+        return time.time() - folder.stat().st_mtime < MAKING
+    return True
+
+
+def clear(folder: Path) -> None:
+    """Remove all that one build has outside the caches."""
+    with suppress(OSError, ValueError):
+        left = json.loads((folder / LEFT).read_text(encoding="utf-8"))
+        work = Path(left["work"])
+        if work.name.startswith(WORK_PREFIX):
+            detach_below(work)
+            shutil.rmtree(work, ignore_errors=True)
+        for partial in map(Path, left["partials"]):
+            if partial.name.endswith(".partial"):
+                partial.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

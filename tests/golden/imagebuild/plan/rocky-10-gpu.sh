@@ -1,0 +1,50 @@
+export DIB_BLOCK_DEVICE_CONFIG='- local_loop:
+    name: image0
+- partitioning:
+    base: image0
+    label: gpt
+    partitions:
+      - name: ESP
+        type: '"'"'EF00'"'"'
+        size: 128MiB
+        mkfs:
+          type: vfat
+          opts: "-F 32"
+          mount:
+            mount_point: /boot/efi
+            fstab:
+              options: "umask=0077"
+              fsck-passno: 2
+      - name: BSP
+        type: '"'"'EF02'"'"'
+        size: 2MiB
+      - name: root
+        type: '"'"'8300'"'"'
+        size: 100%
+        mkfs:
+          type: ext4
+          mount:
+            mount_point: /
+            fstab:
+              options: "defaults"
+              fsck-passno: 1
+'
+export DIB_BOOTLOADER_DEFAULT_CMDLINE='rd.driver.blacklist=nouveau modprobe.blacklist=nouveau nouveau.modeset=0'
+export DIB_CLOUD_INIT_DATASOURCES='ConfigDrive, OpenStack, NoCloud'
+export DIB_GRUB_TIMEOUT=1
+export DIB_IMAGE_CACHE=/cache/downloads
+export DIB_LOCKFILES=/cache/locks
+export DIB_NO_TIMER_CHECK=False
+export DIB_PYTHON_EXEC=/venv/bin/python
+export DIB_RELEASE=10
+export DIB_YUM_MINIMAL_CREATE_INTERFACES=0
+export ELEMENTS_PATH=/imagebuild/elements
+export HOME=/work/home
+export LANG=C.UTF-8
+export PATH=/imagebuild/programs:/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export TERM=dumb
+export TMPDIR=/work
+export TMP_DIR=/work
+export USER=root
+/venv/bin/disk-image-create -n -a amd64 -t raw -o /work/rocky-10-gpu --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources rackseed-rocky cloud-init openssh-server rackseed-rpm rackseed-gpu-ready rackseed-layers rackseed-seal
+qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zstd /work/rocky-10-gpu.raw /images/.rocky-10-gpu.qcow2.partial

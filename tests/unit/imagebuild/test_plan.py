@@ -1,0 +1,97 @@
+"""A plan is the exact call of diskimage-builder, for every recipe."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from imagebuild.disks import disk_config
+from imagebuild.plan import ELEMENTS, PACKAGE, Machine, Settings, plan_build
+from imagebuild.recipe import BlockDevice, Compression
+from imagebuild.recipes import load_recipe, recipe_names
+
+MACHINE = Machine(programs=Path("/venv/bin"), available=16000, cores=4)
+SETTINGS = Settings(output=Path("/images"), cache=Path("/cache"), work=Path("/work"))
+DEBIAN = load_recipe("debian-12")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_plan_of_a_recipe(name, golden):
+    plan = plan_build(load_recipe(name), SETTINGS, MACHINE)
+    golden(f"imagebuild/plan/{name}.sh", plan.script.replace(str(PACKAGE), "/imagebuild"))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_elements_of_ours_that_a_recipe_names_are_there(name):
+    for element in load_recipe(name).elements:
+        if element.startswith("rackseed-"):
+            assert (ELEMENTS / element / "README.rst").is_file(), element
+
+
+def test_a_plan_on_a_machine_without_device_mapper_and_vfat(golden):
+    bare = replace(MACHINE, device_mapper=False, vfat=False)
+    plan = plan_build(DEBIAN, SETTINGS, bare)
+    assert plan.private_devices
+    golden("imagebuild/plan/bare-machine.sh", plan.script.replace(str(PACKAGE), "/imagebuild"))
+
+
+@pytest.mark.parametrize("block_device", BlockDevice)
+@pytest.mark.parametrize("device_mapper", [True, False])
+@pytest.mark.parametrize("vfat", [True, False])
+def test_the_disk_is_the_same_on_every_machine(block_device, device_mapper, vfat):
+    recipe = replace(DEBIAN, block_device=block_device)
+    here = yaml.safe_load(disk_config(recipe, device_mapper, vfat))
+    there = yaml.safe_load(disk_config(recipe, device_mapper=True, vfat=True))
+
+    def partitions(config):
+        inside = next(value for entry in config for key, value in entry.items() if "parti" in key)
+        keys = ("name", "size", "type", "flags")
+        return [{key: part.get(key) for key in keys} for part in inside["partitions"]]
+
+    assert partitions(here) == partitions(there)
+
+
+def test_the_work_is_in_memory_only_where_there_is_enough():
+    assert plan_build(DEBIAN, SETTINGS, MACHINE).tmpfs == 11200
+    assert plan_build(DEBIAN, SETTINGS, replace(MACHINE, available=4000)).tmpfs == 0
+    assert plan_build(DEBIAN, replace(SETTINGS, tmpfs=False), MACHINE).tmpfs == 0
+
+
+@pytest.mark.parametrize("kind", Compression)
+def test_compression_is_the_persons_then_the_recipes(kind):
+    plan = plan_build(DEBIAN, replace(SETTINGS, compression=kind), MACHINE)
+    packed = "-c" in plan.convert
+    assert packed is (kind is not Compression.NONE)
+    assert (f"compression_type={kind.value}" in plan.convert) is packed
+    assert "compression_type=zstd" in plan_build(DEBIAN, SETTINGS, MACHINE).convert
+
+
+def test_nothing_of_the_callers_environment_is_inherited(monkeypatch):
+    monkeypatch.setenv("DIB_EVIL", "yes")
+    assert "DIB_EVIL" not in plan_build(DEBIAN, SETTINGS, MACHINE).env
+
+
+def test_settings_become_variables_and_options():
+    settings = replace(
+        SETTINGS,
+        mirror="http://mirror.lan/debian",
+        security_mirror="http://mirror.lan/security",
+        offline=True,
+        epoch=1700000000,
+        local_base=Path("/base.qcow2"),
+    )
+    plan = plan_build(replace(DEBIAN, size=20, packages=("jq", "vim")), settings, MACHINE)
+    assert plan.env["DIB_DISTRIBUTION_MIRROR"] == "http://mirror.lan/debian"
+    assert plan.env["DIB_DEBIAN_SECURITY_MIRROR"] == "http://mirror.lan/security"
+    assert plan.env["RACKSEED_PUBLIC_MIRROR"] == "http://deb.debian.org/debian"
+    assert plan.env["SOURCE_DATE_EPOCH"] == "1700000000"
+    assert plan.env["DIB_LOCAL_IMAGE"] == "/base.qcow2"
+    assert "--offline" in plan.argv
+    assert plan.argv[plan.argv.index("--image-size") + 1] == "20"
+    assert plan.argv[plan.argv.index("-p") + 1] == "jq,vim"
+
+
+def test_the_seal_is_the_last_element():
+    for name in recipe_names():
+        assert plan_build(load_recipe(name), SETTINGS, MACHINE).argv[-1] == "rackseed-seal"

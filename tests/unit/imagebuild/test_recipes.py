@@ -1,0 +1,146 @@
+"""Recipes are read whole, put together and refused with every problem."""
+
+from pathlib import Path
+
+import pytest
+
+from imagebuild.errors import BadInput
+from imagebuild.gpus import BRANCHES, GENERATIONS, generations
+from imagebuild.recipe import BlockDevice, Compression, GpuKind
+from imagebuild.recipes import ALIASES, load_recipe, recipe_names
+
+SHIPPED = (
+    *("centos7", "centos-stream-9", "centos-stream-10", "rocky-9", "rocky-10", "alma-9", "alma-10"),
+    *("fedora-42", "fedora-43", "fedora-44", "ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04"),
+    *("debian-12", "debian-13"),
+)
+
+
+def written(folder: Path, text: str, name: str = "mine.yaml") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_what_is_promised_is_shipped():
+    both = [name + end for name in SHIPPED for end in ("", "-gpu", "-gpu-driver")]
+    assert sorted(recipe_names()) == sorted(both)
+
+
+@pytest.mark.parametrize("name", [*recipe_names(), *ALIASES])
+def test_every_recipe_of_ours_loads(name):
+    recipe = load_recipe(name)
+    assert recipe.properties["os_distro"]
+    assert recipe.name == ALIASES.get(name, name)
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if "-gpu" in name])
+def test_a_gpu_variant_tells_nova_what_it_wants(name):
+    recipe = load_recipe(name)
+    kind = GpuKind.DRIVER if name.endswith("driver") else GpuKind.READY
+    assert recipe.gpu is kind
+    assert recipe.properties["hw_video_model"] == "qxl"
+    assert recipe.properties["configure_x"] == "true"
+    assert ("nvidia_gpus" in recipe.properties) is (kind is GpuKind.DRIVER)
+    assert "modprobe.blacklist=nouveau" in recipe.kernel_arguments
+
+
+def test_centos_7_drives_the_k20m_of_its_time():
+    assert "Kepler" in load_recipe("centos7-gpu-driver").properties["nvidia_gpus"]
+    assert load_recipe("centos7").block_device is BlockDevice.MBR
+
+
+@pytest.mark.parametrize("name", ["ubuntu14.04", "ubuntu16.04", "ubuntu16.04.gpu"])
+def test_what_is_built_no_more_says_why_and_what_instead(name):
+    with pytest.raises(BadInput, match="cannot be built any more: its") as caught:
+        load_recipe(name)
+    assert "take ubuntu-22.04" in caught.value.__notes__[0]
+    assert ("22.04-gpu" in caught.value.__notes__[0]) is name.endswith("gpu")
+
+
+def test_an_unknown_recipe_is_told_the_nearest():
+    with pytest.raises(BadInput, match="did you mean 'rocky-9-gpu'"):
+        load_recipe("rokcy-9-gpu")
+
+
+def test_a_recipe_of_ones_own_extends_ours(tmp_path):
+    text = """\
+extends: debian-12
+title: Web server
+packages: [nginx, curl]
+data_sources: NoCloud
+compression: none
+size: 10
+properties: {os_admin_user: web}
+"""
+    recipe = load_recipe(written(tmp_path, text), ["jq"])
+    assert recipe.name == "mine"
+    assert recipe.packages == ("nginx", "curl", "jq")
+    assert recipe.elements == load_recipe("debian-12").elements
+    assert recipe.data_sources == ("NoCloud",)
+    assert recipe.compression is Compression.NONE
+    assert recipe.size == 10
+    assert recipe.properties["os_admin_user"] == "web"
+    assert recipe.properties["os_distro"] == "debian"
+
+
+def test_a_recipe_extends_the_file_beside_it(tmp_path):
+    written(tmp_path, "extends: fedora-43\npackages: a1\n", "base.yaml")
+    recipe = load_recipe(written(tmp_path, "extends: base.yaml\npackages: b1\n"))
+    assert recipe.packages == ("a1", "b1")
+
+
+def test_a_ring_of_recipes_is_refused(tmp_path):
+    written(tmp_path, "extends: mine.yaml\n", "other.yaml")
+    with pytest.raises(BadInput, match="mine extends other extends mine"):
+        load_recipe(written(tmp_path, "extends: other.yaml\n"))
+
+
+def test_every_problem_is_told_with_its_line_and_key(tmp_path):
+    text = """\
+system: debain
+title: x
+releese: bookworm
+elements: [debian, "a b"]
+compression: lzma
+size: 0
+environment: {PATH: /evil}
+kernel_arguments: ["quiet; reboot"]
+"""
+    path = written(tmp_path, text)
+    with pytest.raises(BadInput) as caught:
+        load_recipe(path)
+    lines = str(caught.value).splitlines()
+    assert lines == [
+        f"{path}:1: release: missing, expected it, or `extends` and the name of a recipe",
+        f"{path}:1: system: unknown value 'debain', did you mean 'debian'?",
+        f"{path}:3: releese: unknown key 'releese', did you mean 'release'?",
+        f"{path}:4: elements: found 'a b', expected names of elements",
+        f"{path}:5: compression: unknown value 'lzma', expected one of zlib, zstd, none",
+        f"{path}:6: size: found '0', expected a number of GiB from 1 to 2048",
+        f"{path}:7: environment: found 'PATH', expected a plain word as key",
+        f"{path}:8: kernel_arguments: found 'quiet; reboot', expected kernel arguments without "
+        "blanks or quotes",
+    ]
+
+
+@pytest.mark.parametrize("package", ["-y", "a;b", "", "$(id)"])
+def test_a_package_on_the_command_line_is_the_name_of_one(package):
+    with pytest.raises(BadInput, match="--package"):
+        load_recipe("debian-12", [package])
+
+
+@pytest.mark.parametrize(
+    ("branch", "drives", "not_"),
+    [(390, "Fermi", "Turing"), (470, "Kepler", "Hopper"), (580, "Blackwell", "Kepler"),
+     (590, "Turing", "Volta")],
+)  # fmt: skip
+def test_a_driver_branch_drives_its_generations(branch, drives, not_):
+    assert drives in generations(branch)
+    assert not_ not in generations(branch)
+
+
+def test_branches_name_known_generations_and_their_source():
+    for branch in BRANCHES.values():
+        assert {branch.oldest, branch.newest} <= set(GENERATIONS)
+        assert branch.source
