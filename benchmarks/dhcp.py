@@ -19,7 +19,8 @@ exchange as an event; Kea and dnsmasq write their files without a sync and recor
 Rounds go in turn; the round with the median loss counts, for each server and rate. A round in
 which other programs took the machine's time is done again, a few times. Printed: the
 asked and the achieved rate, what was lost, and the best rate without loss. Processor time is the
-server's own for each completed exchange, all its threads together.
+server's own for an exchange, all its threads together: for two replies that arrived, so that it can
+be compared where some are lost, too.
 Needs root, perfdhcp (package kea-admin), kea-dhcp4 and dnsmasq.
 """
 
@@ -75,7 +76,7 @@ class Measured:
     offer_ms: float
     ack_ms: float
     cpu_us: float
-    """Processor time of the server for each exchange that it completed."""
+    """Processor time of the server for two replies that arrived, an OFFER's and an ACK's mean."""
     others: float
     """Share of the machine's time that neither the server nor perfdhcp used."""
 
@@ -214,7 +215,7 @@ def measure(
     machine = (time.monotonic() - begin) * (os.cpu_count() or 1)
     return Measured(
         scene, server, rate, received[1] / seconds, sent[0], sent[0] - received[1],
-        offer_ms, ack_ms, served / max(received[1], 1) * 1e6, max(others / machine, 0.0),
+        offer_ms, ack_ms, served / max(sum(received[:2]), 1) * 2e6, max(others / machine, 0.0),
     )  # fmt: skip
 
 

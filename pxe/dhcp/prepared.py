@@ -48,6 +48,10 @@ class Prepared(NamedTuple):
     to: Destination
     told: Told
 
+    def octets(self, xid: bytes) -> bytes:
+        """What goes on the wire."""
+        return self.before + xid + self.after
+
 
 def tell(request: Message, reply: Reply) -> Told:
     """What is to be recorded of a reply."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -55,6 +56,12 @@ class _Exchange(NamedTuple):
     xid: bytes
     prepared: Prepared
     promise: _Promise | None = None
+
+
+class _Leaving(NamedTuple):
+    xid: bytes
+    reply: Prepared
+    to: Destination
 
 
 @dataclass(slots=True)
@@ -193,11 +200,14 @@ class DhcpServer:
             except Exception:
                 log.exception("failed on a datagram peer=%s data=%s", arrival.peer, data.hex())
         kept = self._keep(burst)
+        leaving: list[_Leaving] = []
         for exchange in burst.exchanges:
             try:
-                self._answer(source, exchange, kept, now)
+                if (reply := self._settle(exchange, kept, now)) is not None:
+                    leaving.append(_Leaving(exchange.xid, reply, self._reach(reply.to)))
             except Exception:
                 log.exception("failed to answer mac=%s", exchange.prepared.told.client)
+        self._send(source, leaving, now)
 
     def _take(self, data: bytes, arrival: Arrival, now: datetime, burst: _Burst) -> None:
         """Decide on one datagram and note what the decision promises."""
@@ -278,49 +288,49 @@ class DhcpServer:
                 self._book.confirm(lease)
         return frozenset(lease.client for lease in kept)
 
-    def _answer(
-        self,
-        source: DhcpSocket,
-        exchange: _Exchange,
-        kept: frozenset[MacAddress] | None,
-        now: datetime,
-    ) -> None:
-        """Send one reply, unless its lease could not be kept."""
+    def _settle(
+        self, exchange: _Exchange, kept: frozenset[MacAddress] | None, now: datetime
+    ) -> Prepared | None:
+        """The reply to send, now that it is known whose leases were kept; None: nothing."""
         xid, prepared, promise = exchange
-        if promise is not None and self._book is not None:
-            lease = promise.lease
-            if kept is None:
-                self._book.remove(lease)
-                self._note_failure(xid, prepared.told, "the lease could not be stored", now)
-                return
-            if lease.client not in kept:
-                self._book.remove(lease)
-                self._book.quarantine(lease.address, now + QUARANTINE_TIME)
-                reason = f"another server gave {lease.address} away"
-                refused = refuse(promise.request, self._server, promise.arrival, reason)
-                try:
-                    prepared = prepare(promise.request, refused)
-                except ValueError as error:
-                    self._note_failure(xid, tell(promise.request, refused), str(error), now)
-                    return
+        if promise is None or self._book is None:
+            return prepared
+        lease = promise.lease
+        if kept is None:
+            self._book.remove(lease)
+            self._note_failure(xid, prepared.told, "the lease could not be stored", now)
+            return None
+        if lease.client in kept:
+            return prepared
+        self._book.remove(lease)
+        self._book.quarantine(lease.address, now + QUARANTINE_TIME)
+        reason = f"another server gave {lease.address} away"
+        refused = refuse(promise.request, self._server, promise.arrival, reason)
         try:
-            self._send(source, xid, prepared)
-        except OSError as error:
-            self._note_failure(xid, prepared.told, str(error), now)
-            return
-        self._note(xid, prepared.told, now)
+            return prepare(promise.request, refused)
+        except ValueError as error:
+            self._note_failure(xid, tell(promise.request, refused), str(error), now)
+            return None
 
-    def _send(self, source: DhcpSocket, xid: bytes, prepared: Prepared) -> None:
-        """Raises OSError when it cannot leave."""
-        to = prepared.to
-        if to.neighbour is not None:
-            try:
-                self._neighbours.add(self._settings.interface, to.address, to.neighbour)
-            except InterfaceUnusable as error:
-                # RFC 2131, 4.1: who cannot unicast may broadcast.
-                log.warning("broadcast instead mac=%s reason=%r", to.neighbour, str(error))
-                to = Destination(EVERYWHERE, CLIENT_PORT)
-        source.send(prepared.before + xid + prepared.after, to)
+    def _reach(self, to: Destination) -> Destination:
+        """Have the kernel know the way to a client; where the reply is to be sent."""
+        if to.neighbour is None:
+            return to
+        try:
+            self._neighbours.add(self._settings.interface, to.address, to.neighbour)
+        except InterfaceUnusable as error:
+            # RFC 2131, 4.1: who cannot unicast may broadcast.
+            log.warning("broadcast instead mac=%s reason=%r", to.neighbour, str(error))
+            return Destination(EVERYWHERE, CLIENT_PORT)
+        return to
+
+    def _send(self, source: DhcpSocket, leaving: Sequence[_Leaving], now: datetime) -> None:
+        numbers = source.send([(reply.octets(xid), to) for xid, reply, to in leaving])
+        for (xid, reply, _), number in zip(leaving, numbers, strict=True):
+            if number:
+                self._note_failure(xid, reply.told, os.strerror(number), now)
+            else:
+                self._note(xid, reply.told, now)
 
     def _note_failure(self, xid: bytes, told: Told, reason: str, now: datetime) -> None:
         self._note(xid, told._replace(outcome=Outcome.FAILED, rule=reason), now)

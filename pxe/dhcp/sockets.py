@@ -8,7 +8,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Final
 
-from pxe.dhcp.message import LARGEST
+from pxe.dhcp.batch import Batch, name_of, peer_of
+from pxe.dhcp.message import LARGEST, LARGEST_LIMIT
 from pxe.dhcp.reply import EVERYWHERE, Arrival, Destination
 from pxe.errors import InterfaceUnusable
 
@@ -16,6 +17,9 @@ SO_RCVBUFFORCE: Final = 33  # socket(7): beyond net.core.rmem_max, for CAP_NET_A
 RECEIVE_BUFFER: Final = 1024 * 1024
 """Octets, about 1,500 requests: what several racks send at once while leases go to a slow disk,
 and less than what we answer before the first of them asks again."""
+
+AT_ONCE: Final = 64
+"""Datagrams for one call of the kernel."""
 
 
 class DhcpSocket:
@@ -27,6 +31,8 @@ class DhcpSocket:
         Raises InterfaceUnusable when the interface or the port cannot be had.
         """
         self.port = port
+        self._arrived = Batch(AT_ONCE, LARGEST + 1)
+        self._leaving = Batch(AT_ONCE, LARGEST_LIMIT)
         self._socket = _udp()
         self._telling = _udp()
         """For replies. Its source is our address without our telling it each time."""
@@ -58,20 +64,32 @@ class DhcpSocket:
         return self._socket.fileno()
 
     def receive(self, most: int) -> Sequence[tuple[bytes, Arrival]]:
-        """What has arrived, at most that many datagrams. Raises OSError."""
+        """What has arrived, about that many datagrams at most. Raises OSError."""
         found: list[tuple[bytes, Arrival]] = []
-        receive = self._socket.recvfrom
-        with suppress(BlockingIOError):
-            while len(found) < most:
-                data, (peer, peer_port) = receive(LARGEST + 1)
-                found.append((data, _arrival(self.port, peer, peer_port)))
+        while len(found) < most:
+            got = self._arrived.receive(self._socket.fileno())
+            found += [(data, _arrival(self.port, name)) for data, name in got]
+            if len(got) < AT_ONCE:
+                break
         return found
 
-    def send(self, data: bytes, to: Destination) -> None:
-        """Send one reply; a neighbour entry it needs is there already. Raises OSError."""
-        known = to.neighbour is not None or to.address == EVERYWHERE
-        sender = self._telling if known else self._asking
-        sender.sendto(data, (socket.inet_ntoa(to.address.packed), to.port))
+    def send(self, replies: Sequence[tuple[bytes, Destination]]) -> list[int]:
+        """Send replies whose neighbour entries are there already.
+
+        Returns error numbers in order, 0 for what left.
+        """
+        numbers = [0] * len(replies)
+        places: tuple[list[int], list[int]] = ([], [])
+        for place, (_, to) in enumerate(replies):
+            places[to.neighbour is None and to.address != EVERYWHERE].append(place)
+        for sender, mine in zip((self._telling, self._asking), places, strict=True):
+            for start in range(0, len(mine), AT_ONCE):
+                part = mine[start : start + AT_ONCE]
+                named = [(replies[place][0], _name(replies[place][1])) for place in part]
+                done = self._leaving.send(sender.fileno(), named)
+                for place, number in zip(part, done, strict=True):
+                    numbers[place] = number
+        return numbers
 
     def close(self) -> None:
         for opened in (self._socket, self._telling, self._asking):
@@ -83,9 +101,14 @@ def _udp() -> socket.socket:
 
 
 @lru_cache(1024)
-def _arrival(port: int, peer: str, peer_port: int) -> Arrival:
-    """Nearly always from 0.0.0.0 or a relay: not worth reading the text anew."""
-    return Arrival(port, IPv4Address(peer), peer_port)
+def _arrival(port: int, name: bytes) -> Arrival:
+    """Nearly always from 0.0.0.0 or a relay: not worth making anew."""
+    address, peer_port = peer_of(name)
+    return Arrival(port, IPv4Address(address), peer_port)
+
+
+def _name(to: Destination) -> bytes:
+    return name_of(to.address.packed, to.port)
 
 
 def refuse_shared_port(interface: str, port: int) -> None:
