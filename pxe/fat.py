@@ -20,7 +20,7 @@ _ENTRY = 32
 _FATS = 2
 _MEDIA = 0xF8
 _END_OF_CHAIN = 0xFFFF
-_FOLDER, _ARCHIVE = 0x10, 0x20
+_VOLUME, _FOLDER, _ARCHIVE = 0x08, 0x10, 0x20
 _FIRST_DAY = 0x21
 """1980-01-01, the earliest date there is."""
 _VOLUME_ID = 0x5EED
@@ -44,7 +44,8 @@ def image(files: Mapping[str, bytes], label: str) -> bytes:
     """
     tree = _tree(files)
     disk = _Clusters()
-    root = _entries(tree, disk, parent=None)
+    # Readers such as blkid take the label from here, not from the boot sector.
+    root = _entry(_label(label), _VOLUME, 0, 0) + _entries(tree, disk, parent=None)
     if len(root) > _ROOT_ENTRIES * _ENTRY:
         raise ValueError(f"the root folder holds at most {_ROOT_ENTRIES} entries")
     count = max(len(disk.chains), _FEWEST_CLUSTERS + 16)
@@ -174,6 +175,10 @@ def _entry(name: bytes, attributes: int, first: int, size: int) -> bytes:
     )
 
 
+def _label(text: str) -> bytes:
+    return text.upper().ljust(11).encode("ascii")[:11]
+
+
 def _boot_sector(sectors: int, fat_sectors: int, label: str) -> bytes:
     small = sectors if sectors < 0x10000 else 0
     head = struct.pack(
@@ -181,7 +186,5 @@ def _boot_sector(sectors: int, fat_sectors: int, label: str) -> bytes:
         *(b"\xeb\x3c\x90", b"RACKSEED", SECTOR, CLUSTER // SECTOR, 1, _FATS, _ROOT_ENTRIES),
         *(small, _MEDIA, fat_sectors, 32, 64, 0, 0 if small else sectors),
     )
-    tail = struct.pack(
-        "<BBBI11s8s", 0x80, 0, 0x29, _VOLUME_ID, label.upper().ljust(11).encode()[:11], b"FAT16   "
-    )
+    tail = struct.pack("<BBBI11s8s", 0x80, 0, 0x29, _VOLUME_ID, _label(label), b"FAT16   ")
     return (head + tail).ljust(SECTOR - 2, b"\0") + b"\x55\xaa"

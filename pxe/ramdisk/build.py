@@ -24,6 +24,9 @@ BUSYBOX = (Path("/bin/busybox"), Path("/usr/sbin/busybox"), Path("/sbin/busybox"
 ZSTD = Path("/usr/bin/zstd")
 """Taken along with its libraries, if installed, for images compressed with it."""
 
+SFDISK = Path("/usr/sbin/sfdisk")
+"""Taken along likewise, for images that get a seed: a partition more."""
+
 _KERNEL, _INITRD, _MADE_OF = "vmlinuz", "initrd.img", "ramdisk.json"
 _FIRMWARE_NAME = re.compile(rb"\0firmware=([^\0]+)")
 _SCRIPTS = ("common.sh", "hardware.sh", "image.sh", "lease.sh")
@@ -67,21 +70,29 @@ def find_busybox(candidates: Iterable[Path] = BUSYBOX) -> Path:
     raise error
 
 
-def build(tree: KernelTree, busybox: Path, output: Path, *, zstd: Path | None = ZSTD) -> Ramdisk:
+def build(
+    tree: KernelTree,
+    busybox: Path,
+    output: Path,
+    *,
+    zstd: Path | None = ZSTD,
+    sfdisk: Path | None = SFDISK,
+) -> Ramdisk:
     """Write `vmlinuz` and `initrd.img` into `output`, unless they are there from the same inputs.
 
-    Without `zstd`, or where it is not installed, images compressed with it cannot be written.
+    Without `zstd` or `sfdisk`, or where it is not installed, images compressed with it, or that
+    get a seed, cannot be written.
 
     Raises MissingProgram when an input may not be read.
     """
     names = modules.closure(tree.index, (*modules.REQUIRED, *modules.WANTED))
-    unpacker = elf.with_libraries(zstd) if zstd is not None and zstd.is_file() else {}
-    key = _key(tree, busybox, names, unpacker)
+    tools = dict(_tools(zstd, sfdisk))
+    key = _key(tree, busybox, names, tools)
     if (made := _made_before(output, key)) is not None:
         return made
     loaded = {name: compression.read(tree.modules / tree.index.files[name]) for name in names}
     firmware = dict(_firmware(tree.firmware, loaded.values()))
-    programs = {"bin/busybox": readable(busybox)} | dict(unpacker)
+    programs = {"bin/busybox": readable(busybox)} | tools
     whole = cpio.archive(_entries(tree, programs, loaded, firmware))
     packed, method = compression.compress(whole, tree.config)
     kernel = readable(tree.image)
@@ -133,6 +144,13 @@ def _entries(
         yield cpio.file(f"lib/firmware/{name}", data)
 
 
+def _tools(*programs: Path | None) -> Iterator[tuple[str, bytes]]:
+    """Those that are installed, with their libraries; sbin holds busybox's own programs."""
+    for program in programs:
+        if program is not None and program.is_file():
+            yield from elf.with_libraries(program).items()
+
+
 def _firmware(folder: Path, programs: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
     """The firmware files that modules name in their `.modinfo` and that are installed."""
     wanted = {match.decode() for data in programs for match in _FIRMWARE_NAME.findall(data)}
@@ -145,7 +163,7 @@ def _firmware(folder: Path, programs: Iterable[bytes]) -> Iterator[tuple[str, by
 
 
 def _key(
-    tree: KernelTree, busybox: Path, names: Iterable[str], unpacker: Mapping[str, bytes]
+    tree: KernelTree, busybox: Path, names: Iterable[str], tools: Mapping[str, bytes]
 ) -> str:
     """Changes whenever the result may: file stamps for the big inputs, content for our own."""
     digest = hashlib.sha256(f"{FORMAT} {tree.version}".encode())
@@ -154,7 +172,7 @@ def _key(
     for path in stamped:
         stamp = path.stat() if path.exists() else None
         digest.update(f"{path} {stamp and (stamp.st_size, stamp.st_mtime_ns)}\n".encode())
-    for name, data in unpacker.items():
+    for name, data in tools.items():
         digest.update(f"{name} {len(data)} ".encode() + hashlib.sha256(data).digest())
     for name in ("init.sh", *_SCRIPTS):
         digest.update((files("pxe.ramdisk") / "scripts" / name).read_bytes())

@@ -123,15 +123,78 @@ image() {
     [ -b "/dev/$disk" ] || { fail "the disk $disk has no device /dev/$disk"; return; }
     bytes=$(disk_bytes "$disk")
     # What a compressed image needs shows while it is written.
-    [ "$SIZE" -le "$bytes" ] ||
-        { fail "the image has $SIZE bytes, the disk $disk only $bytes"; return; }
+    needed=$(answered raw_size)
+    case "$needed" in "" | *[!0-9]*) needed=$SIZE ;; esac
+    [ "$needed" -le "$bytes" ] ||
+        { fail "the image has $needed bytes, the disk $disk only $bytes"; return; }
+    unpack_seed "$disk" "$bytes" "$needed" || return
     progress "writing the image disk=$disk serial=$(disk_serial "$disk") bytes=$SIZE" \
         "{\"disk\":$(quoted "$disk"),\"bytes\":$SIZE}"
     written "$disk" "$bytes" || return
-    report installed "the image is on $disk" \
+    # With a seed the installed system itself tells when it is up.
+    if [ -s /run/seed ]; then kind=progress; else kind=installed; fi
+    report "$kind" "the image is on $disk" \
         "{\"disk\":$(quoted "$disk"),\"serial\":$(quoted "$(disk_serial "$disk")")}" ||
         { fail "the server refused the report: $(cat /run/refusal)"; return; }
     say "installed disk=$disk"
+}
+
+# unpack_seed DISK DISK-BYTES IMAGE-BYTES: what the answer says for the first boot, to /run/seed;
+# status 1 with FAILURE set where it cannot be given to the installed system.
+unpack_seed() {
+    rm -f /run/seed
+    [ -n "$(answered seed)" ] || return 0
+    [ -x /usr/sbin/sfdisk ] || { fail "the ramdisk was built without sfdisk, for seeds"; return; }
+    { answered seed | base64 -d | gunzip -c >/run/seed 2>/dev/null && [ -s /run/seed ]; } ||
+        { fail "the seed of the answer cannot be unpacked"; return; }
+    sector=$(cat "/sys/block/$1/queue/logical_block_size" 2>/dev/null)
+    [ "${sector:-512}" = 512 ] ||
+        { fail "the disk $1 has sectors of $sector bytes, images are made for 512"; return; }
+    [ "$(seed_start "$2")" -ge "$(($3 / 512))" ] ||
+        { fail "the disk $1 has no room for the seed behind the image of $3 bytes"; return; }
+}
+
+# seed_start DISK-BYTES: the first sector of the seed's partition, as near to the disk's end as the
+# copy of the partition table and the bounds of a MiB allow. MBR ends at 2 TiB.
+seed_start() {
+    last=$(($1 / 512))
+    [ "$last" -le 4294967295 ] || is_gpt /run/head || last=4294967295
+    octets=$(wc -c </run/seed)
+    echo $(((last - 34 - (octets + 511) / 512) / 2048 * 2048))
+}
+
+# is_gpt FILE: a GUID partition table begins in the second sector (UEFI 2.10, 5.3.2).
+is_gpt() {
+    [ "$(dd if="$1" bs=1 skip=512 count=8 2>/dev/null)" = "EFI PART" ]
+}
+
+# planted DISK BYTES: the seed to its place on the disk, and /run/head with a partition table that
+# knows it. The table is made on a file of the disk's size that takes no room; the disk's first MiB
+# stays empty until all is there.
+planted() {
+    octets=$(wc -c </run/seed)
+    start=$(seed_start "$2")
+    if is_gpt /run/head; then
+        type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7
+    else
+        type=c
+    fi
+    rm -f /run/table
+    truncate -s "$2" /run/table
+    dd if=/run/head of=/run/table bs=$MIB conv=notrunc 2>/dev/null
+    echo "start=$start, size=$(((octets + 511) / 512)), type=$type" |
+        /usr/sbin/sfdisk --append --no-reread --no-tell-kernel /run/table >/run/sfdisk.log 2>&1 ||
+        { fail "the image's partition table takes no seed: $(tail -n 1 /run/sfdisk.log)"; return; }
+    dd if=/run/seed of="/dev/$1" bs=512 seek="$start" conv=notrunc,fsync 2>/run/dd.log ||
+        { fail "writing the seed to $1 failed: $(cat /run/dd.log)"; return; }
+    if is_gpt /run/head; then
+        copy=$(($2 / 512 - 33))
+        dd if=/run/table of="/dev/$1" bs=512 skip="$copy" seek="$copy" conv=notrunc,fsync \
+            2>/run/dd.log || { fail "writing to $1 failed: $(cat /run/dd.log)"; return; }
+    fi
+    dd if=/run/table of=/run/head bs=$MIB count=1 2>/dev/null
+    rm -f /run/table
+    say "seed start=$start bytes=$octets"
 }
 
 # written DISK DISK-BYTES: the image, verified and then made bootable; status 1 with FAILURE set.
@@ -163,6 +226,7 @@ written() {
     sum=$(cut -d' ' -f1 /run/sum)
     [ "$sum" = "$expected" ] ||
         { fail "the image's SHA-256 is $sum, expected $expected; the disk $1 is left unbootable"; return; }
+    [ ! -s /run/seed ] || planted "$1" "$2" || return
     dd if=/run/head of="/dev/$1" bs=$MIB conv=notrunc,fsync 2>/run/dd.log ||
         { fail "writing to $1 failed: $(cat /run/dd.log)"; return; }
     sync
