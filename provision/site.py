@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from provision import deploy, served
+from provision import deploy, images, served
 from provision.alarms import Alarms
 from provision.boots import Boots
 from provision.deploy import AnswerError, Rejected
@@ -98,7 +98,7 @@ class InventorySite:
         inventory = self._view.inventory
         for host in inventory.hosts.values():
             if host.role.install is Install.IMAGE:
-                self._image_answer(host, inventory, "http://prepare")
+                self._image_answer(host, inventory, "http://prepare", "http://prepare")
 
     def reservation(self, client: MacAddress) -> Reservation | None:
         """What the inventory promises this client."""
@@ -264,9 +264,9 @@ class InventorySite:
         return None
 
     def _body(self, host: Host, inventory: Inventory, base_url: str, token: str) -> str:
-        if host.role.install is Install.IMAGE:
-            return self._image_answer(host, inventory, base_url)
         report = deploy.report_url(base_url, deploy.report_token(token))
+        if host.role.install is Install.IMAGE:
+            return self._image_answer(host, inventory, base_url, report)
         if views.answered_by_us(host.role):
             secrets = deploy.answer_url(base_url, deploy.secrets_token(token))
             return deploy.own_answer(
@@ -277,7 +277,7 @@ class InventorySite:
         plan = deploy.install_plan(inventory, host, base_url, report)
         return deploy.render_answer(plan, host.role.answer)
 
-    def _image_answer(self, host: Host, inventory: Inventory, base_url: str) -> str:
+    def _image_answer(self, host: Host, inventory: Inventory, base_url: str, report: str) -> str:
         image = host.role.image
         if image is None:
             raise AnswerError(f"role {host.role.name} has no image")
@@ -287,9 +287,7 @@ class InventorySite:
             why = error.strerror or error
             raise AnswerError(f"{inventory.artifacts / image}: cannot be read: {why}") from None
         url = f"{base_url}/{views.artifact_name(quote(image.as_posix()))}"
-        return deploy.image_answer(
-            image, url, sha256=facts.sha256, size=facts.size, disk=host.role.disk
-        )
+        return images.answer(host, inventory, image, facts, url=url, report=report)
 
     def _lock_token(self, connection: Connection, token: str) -> TokenRecord | None:
         """A token for changing; its host is locked first, as everywhere, against deadlock."""

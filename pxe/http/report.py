@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
 
 from pxe.errors import DecodeError
 from pxe.site import Report, ReportKind
@@ -16,6 +17,13 @@ _EVENT_KEYS: Final = frozenset(
     {"name", "description", "event_type", "origin", "timestamp", "level", "result", "files"}
 )
 """Of an event of curtin's webhook reporter, which Ubuntu's installer posts for each step."""
+_FORM_KEYS: Final = frozenset(
+    {"pub_key_rsa", "pub_key_ecdsa", "pub_key_ed25519", "instance_id", "hostname", "fqdn"}
+)
+"""Of the form that cloud-init's module phone_home posts at the end of a first boot."""
+_ABSENT: Final = "N/A"
+"""How that module says that there is none."""
+_FORM_STARTS: Final = tuple(f"{key}=".encode() for key in _FORM_KEYS)
 _DESCRIPTION_LIMIT: Final = 100
 """Characters. What is longer is the text of a command, which may hold secrets."""
 
@@ -25,6 +33,8 @@ def decode_report(body: bytes) -> Report:
 
     Raises DecodeError with one sentence for the machine that posted it.
     """
+    if body.startswith(_FORM_STARTS):
+        return _phone_home(body)
     document = _object(body)
     if "event_type" in document:
         return _event(document)
@@ -59,6 +69,27 @@ def _event(document: Mapping[str, Any]) -> Report:
     if description.isprintable() and 0 < len(description) <= _DESCRIPTION_LIMIT:
         message += f": {description}"
     return Report(ReportKind.PROGRESS, message[:MESSAGE_LIMIT])
+
+
+def _phone_home(body: bytes) -> Report:
+    """An installed system that is up, with its new SSH host keys."""
+    try:
+        pairs = dict(
+            parse_qsl(
+                body.decode("ascii"),
+                max_num_fields=len(_FORM_KEYS),
+                keep_blank_values=True,
+                strict_parsing=True,
+            )
+        )
+    except ValueError:
+        raise DecodeError("the body is not a form of cloud-init's phone_home") from None
+    if unknown := sorted(pairs.keys() - _FORM_KEYS):
+        raise DecodeError(f"unknown field {unknown[0]!r}, expected those of phone_home")
+    if not all(value.strip().isprintable() for value in pairs.values()):
+        raise DecodeError("a field of phone_home holds control characters")
+    data = {key: value.strip() for key, value in pairs.items() if value != _ABSENT}
+    return Report(ReportKind.INSTALLED, "cloud-init has finished", data)
 
 
 def _kind(document: Mapping[str, Any]) -> ReportKind:

@@ -1,5 +1,7 @@
 """The program behind the servers, with a real store."""
 
+import base64
+import gzip
 import hashlib
 import os
 import signal
@@ -25,6 +27,7 @@ from provision.store.events import ALARM, BOOT_TARGET
 from provision.store.schema import metadata
 from pxe.addresses import MacAddress
 from pxe.boot import Kernel, LocalDisk, UnknownMachine
+from pxe.http.report import decode_report
 from pxe.reservation import Lease
 from pxe.settings import DhcpMode
 from pxe.site import Answer, Observation, Outcome, Refusal, Report, ReportKind, Service, Site
@@ -173,6 +176,25 @@ def test_an_image_is_deployed_once(site, store):
     assert store.record("img").state is S.ACTIVE
     assert boot(site, "img") == LocalDisk("img is active and not armed")
     assert kinds(store, "img") == ["armed", "answer delivered", "progress", "installed"]
+
+
+def test_a_host_with_a_seed_is_active_once_its_own_cloud_init_says_so(site, store, tmp_path):
+    beside = tmp_path / "artifacts" / "debian 12.img.json"
+    beside.write_text('{"raw_size": 4096, "seed": "nocloud"}')
+    arm(store, ["img"])
+    target = boot(site, "img")
+    opened = site.answer(answer_token(target), AT["img"])
+    orders = dict(line.split("=", 1) for line in opened.body.decode().splitlines())
+    seed = gzip.decompress(base64.b64decode(orders["seed"])).decode("latin-1")
+    assert word(target, "rackseed.report") in seed, "it reports under the ramdisk's own URL"
+    site.answer_delivered(answer_token(target))
+    report = token(word(target, "rackseed.report"))
+    assert site.report(report, AT["img"], Report(ReportKind.PROGRESS, "on vda")) is None
+    assert isinstance(boot(site, "img"), LocalDisk)
+    assert store.record("img").state is S.DEPLOYING
+    last = decode_report(b"pub_key_rsa=N%2FA&instance_id=img-1&hostname=img&fqdn=img")
+    assert site.report(report, AT["img"], last) is None
+    assert store.record("img").state is S.ACTIVE
 
 
 @pytest.mark.parametrize("name", ["kick", "seed", "auto"])

@@ -83,3 +83,38 @@ def test_what_is_no_report_gets_a_sentence(body: bytes, sentence: str):
 def test_no_body_raises_anything_else(body: bytes):
     with pytest.raises(DecodeError):
         decode_report(body)
+
+
+FORM = (
+    b"pub_key_rsa=ssh-rsa+AAAA+root%40x%0A&pub_key_ecdsa=N%2FA&pub_key_ed25519=&"
+    b"instance_id=x-1&hostname=x&fqdn=x.example.org"
+)
+
+
+def test_the_last_word_of_cloud_init_says_that_a_host_is_installed() -> None:
+    report = decode_report(FORM)
+    assert report.kind is ReportKind.INSTALLED
+    assert report.message == "cloud-init has finished"
+    assert report.data == {
+        "pub_key_rsa": "ssh-rsa AAAA root@x",
+        "pub_key_ed25519": "",
+        "instance_id": "x-1",
+        "hostname": "x",
+        "fqdn": "x.example.org",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (FORM + b"&more=1", "form"),
+        (b"hostname=x&more=1", "unknown field 'more'"),
+        (b"hostname=x&&", "form"),
+        (b"hostname=\xff", "form"),
+        (b"hostname=a%00b", "control"),
+        (b"hostname=a%0Ab", "control"),
+    ],
+)
+def test_another_form_is_refused(body: bytes, told: str) -> None:
+    with pytest.raises(DecodeError, match=told):
+        decode_report(body)
