@@ -199,10 +199,35 @@ def test_a_second_run_changes_nothing_and_a_changed_step_runs_again(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
     (tmp_path / "usr/local/lib/rackseed/steps/30-last").write_text('echo other >>"$OUT"')
+    assert run_steps(tmp_path) == 1, "the secrets are gone"
+    (tmp_path / "etc/rackseed/secrets").write_text("ADMIN_PASSWORD=correct-horse\n")
     assert run_steps(tmp_path) == 0
     assert (tmp_path / "out").read_text() == "first for ctl01\nlast\nother\n"
+    (tmp_path / "etc/rackseed/secrets").write_text("ADMIN_PASSWORD=correct-horse\n")
     assert run_steps(tmp_path, "--again") == 0
     assert (tmp_path / "out").read_text().endswith("other\nfirst for ctl01\nother\n")
+
+
+def test_all_steps_again_ask_for_the_secrets_again(tmp_path):
+    write_host(tmp_path, {"10-uses": 'echo "$ADMIN_PASSWORD" >>"$OUT"'})
+    assert run_steps(tmp_path) == 0
+    assert run_steps(tmp_path, "--again") == 1
+    assert run_steps(tmp_path) == 0, "what was done stays done"
+    (tmp_path / "etc/rackseed/secrets").write_text("ADMIN_PASSWORD=correct-horse\n")
+    assert run_steps(tmp_path, "--again") == 0
+    assert (tmp_path / "out").read_text() == "correct-horse\ncorrect-horse\n"
+
+
+def test_the_end_is_told_when_the_boot_server_is_there_again(tmp_path):
+    write_host(tmp_path, {"10-first": STEPS["10-first"]})
+    told = (tmp_path / "bin/curl").read_text()
+    (tmp_path / "bin/curl").write_text("#!/bin/bash\nexit 7\n")
+    assert run_steps(tmp_path) == 0
+    assert not (tmp_path / "etc/rackseed/secrets").exists()
+    (tmp_path / "bin/curl").write_text(told)
+    assert run_steps(tmp_path) == 0
+    assert "all steps are done" in (tmp_path / "reports").read_text()
+    assert not (tmp_path / "etc/rackseed/report-url").exists()
 
 
 def test_a_step_that_fails_by_chance_is_tried_again(tmp_path):
@@ -230,6 +255,7 @@ def test_a_restart_that_a_failure_prevented_is_made_up_for(tmp_path):
     (tmp_path / "out.mended").touch()
     assert run_steps(tmp_path) == 0
     assert (tmp_path / "calls").read_text().splitlines()[-1] == "restart x.service"
+    (tmp_path / "etc/rackseed/secrets").write_text("ADMIN_PASSWORD=correct-horse\n")
     assert run_steps(tmp_path, "--again") == 0
     assert (tmp_path / "calls").read_text().splitlines()[-1] == "start x.service"
 
