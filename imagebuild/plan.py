@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imagebuild.disks import disk_config
 from imagebuild.gpus import BRANCHES
+from imagebuild.phases import PACKING_MARK
 from imagebuild.recipe import BlockDevice, Compression, GpuKind, Recipe
 from imagebuild.systems import Packaging
 
@@ -61,6 +62,8 @@ class Settings:
     """What builds keep for one another."""
     work: Path
     """This build's own folder; a tmpfs is mounted there when memory allows."""
+    archives: Path | None = None
+    """A folder of this build's own with packages that earlier builds fetched."""
     mirror: str | None = None
     security_mirror: str | None = None
     compression: Compression | None = None
@@ -107,7 +110,8 @@ class BuildPlan:
     def script(self) -> str:
         """Both calls as a person would type them."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.env.items()]
-        return "\n".join([*lines, shlex.join(self.argv), shlex.join(self.convert)]) + "\n"
+        told = shlex.join(("echo", PACKING_MARK))
+        return "\n".join([*lines, shlex.join(self.argv), told, shlex.join(self.convert)]) + "\n"
 
 
 def plan_build(recipe: Recipe, settings: Settings, machine: Machine) -> BuildPlan:
@@ -190,7 +194,7 @@ def _packaging(recipe: Recipe, settings: Settings) -> dict[str, str]:
         "DIB_APT_LOCAL_CACHE": "0",
         "DIB_APT_MINIMAL_CREATE_INTERFACES": "0",
         "DIB_AVOID_PACKAGES_UPDATE": "1",
-        "RACKSEED_APT_ARCHIVES": str(settings.work.with_name(f"{settings.work.name}.apt")),
+        **({"RACKSEED_APT_ARCHIVES": str(settings.archives)} if settings.archives else {}),
         "RACKSEED_PUBLIC_MIRROR": recipe.system.mirror,
         "RACKSEED_PUBLIC_SECURITY_MIRROR": recipe.system.security_mirror,
     }

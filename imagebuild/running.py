@@ -1,6 +1,6 @@
 """What this package asks of whoever starts programs for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +28,10 @@ class Child(Protocol):
 
 
 class Start(Protocol):
-    """Starts a program in a process group of its own; it dies with the thread that started it."""
+    """Starts a program in a process group of its own; it dies with the thread that started it.
+
+    `prepare` runs in it before the program does.
+    """
 
     def __call__(
         self,
@@ -37,6 +40,7 @@ class Start(Protocol):
         env: Mapping[str, str] | None = None,
         stdout: Path | None = None,
         stderr: Path | None = None,
+        prepare: Callable[[], None] | None = None,
     ) -> Child: ...
 
 

@@ -49,4 +49,5 @@ export TMPDIR=/work
 export TMP_DIR=/work
 export USER=root
 /venv/bin/disk-image-create -n -a amd64 -t raw -o /work/alma-10-gpu-driver --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources rackseed-alma cloud-init openssh-server rackseed-rpm rackseed-gpu-ready rackseed-gpu-driver rackseed-layers rackseed-seal
+echo 'rackseed: the disk is packed'
 qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zstd /work/alma-10-gpu-driver.raw /images/.alma-10-gpu-driver.qcow2.partial

@@ -47,4 +47,5 @@ export TMPDIR=/work
 export TMP_DIR=/work
 export USER=root
 /venv/bin/disk-image-create -n -a amd64 -t raw -o /work/centos-stream-10-gpu --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources centos-minimal cloud-init openssh-server rackseed-rpm rackseed-gpu-ready rackseed-layers rackseed-seal
+echo 'rackseed: the disk is packed'
 qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zstd /work/centos-stream-10-gpu.raw /images/.centos-stream-10-gpu.qcow2.partial

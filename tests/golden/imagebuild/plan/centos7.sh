@@ -33,4 +33,5 @@ export TMPDIR=/work
 export TMP_DIR=/work
 export USER=root
 /venv/bin/disk-image-create -n -a amd64 -t raw -o /work/centos7 --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,sparse_super,large_file,huge_file,uninit_bg,dir_nlink,extra_isize' vm block-device-mbr cloud-init-datasources rackseed-centos7 openssh-server rackseed-layers rackseed-seal
+echo 'rackseed: the disk is packed'
 qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zlib /work/centos7.raw /images/.centos7.qcow2.partial

@@ -46,7 +46,6 @@ export ELEMENTS_PATH=/imagebuild/elements
 export HOME=/work/home
 export LANG=C.UTF-8
 export PATH=/imagebuild/programs:/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export RACKSEED_APT_ARCHIVES=/work.apt
 export RACKSEED_PUBLIC_MIRROR=http://deb.debian.org/debian
 export RACKSEED_PUBLIC_SECURITY_MIRROR=http://deb.debian.org/debian-security
 export TERM=dumb
@@ -54,4 +53,5 @@ export TMPDIR=/work
 export TMP_DIR=/work
 export USER=root
 /venv/bin/disk-image-create -n -a amd64 -t raw -o /work/debian-12-gpu --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources debian rackseed-deb rackseed-gpu-ready rackseed-layers rackseed-seal
+echo 'rackseed: the disk is packed'
 qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zstd /work/debian-12-gpu.raw /images/.debian-12-gpu.qcow2.partial

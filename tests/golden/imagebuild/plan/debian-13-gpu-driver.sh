@@ -47,7 +47,6 @@ export ELEMENTS_PATH=/imagebuild/elements
 export HOME=/work/home
 export LANG=C.UTF-8
 export PATH=/imagebuild/programs:/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export RACKSEED_APT_ARCHIVES=/work.apt
 export RACKSEED_NVIDIA_BRANCH=550
 export RACKSEED_NVIDIA_OPEN=yes
 export RACKSEED_PUBLIC_MIRROR=http://deb.debian.org/debian
@@ -57,4 +56,5 @@ export TMPDIR=/work
 export TMP_DIR=/work
 export USER=root
 /venv/bin/disk-image-create -n -a amd64 -t raw -o /work/debian-13-gpu-driver --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources debian rackseed-deb rackseed-gpu-ready rackseed-gpu-driver rackseed-layers rackseed-seal
+echo 'rackseed: the disk is packed'
 qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zstd /work/debian-13-gpu-driver.raw /images/.debian-13-gpu-driver.qcow2.partial

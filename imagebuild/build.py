@@ -1,0 +1,259 @@
+"""The story of one image: planned, built in namespaces of its own, verified, given its name."""
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from imagebuild import layers, pool
+from imagebuild.buildlog import is_full, reasons
+from imagebuild.errors import BuildFailed, DiskFull, NotSealed, SourceUnavailable, Stopped
+from imagebuild.machine import check_tools
+from imagebuild.nosync import suppress_sync
+from imagebuild.phases import Event, Follower, Phase, read_times, write_times
+from imagebuild.plan import PACKAGE, BuildPlan, Machine, Settings, plan_build
+from imagebuild.recipe import Recipe
+from imagebuild.repositories import Fetch, fetch, repository_state, state_urls
+from imagebuild.running import Programs
+from imagebuild.seal.report import SealReport
+from imagebuild.seal.verify import report_path, verify_image, write_report
+from imagebuild.systems import Packaging
+from imagebuild.workshop import Workshop, workshop
+
+log = logging.getLogger(__name__)
+
+TICK = 0.25
+"""Seconds between two looks at a running build."""
+DIGESTS = ("sha256", "sha512")
+CHUNK = 1 << 20
+
+Watch = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to build: what is the same for every recipe of one call."""
+
+    settings: Settings
+    machine: Machine
+    programs: Programs
+    watch: Watch = lambda event: None
+    stopping: threading.Event = field(default_factory=threading.Event)
+    fetch: Fetch = fetch
+    reuse: bool = True
+    """Take what earlier builds kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished image."""
+
+    recipe: Recipe
+    path: Path
+    size: int
+    """Bytes of the file."""
+    sha256: str
+    seconds: float
+    skipped: str
+    report: SealReport
+
+
+def build_image(recipe: Recipe, way: Way) -> Built:
+    """Build one image. Its file has its name when it is whole, sealed and on disk, or never.
+
+    Raises BuildFailed, NotSealed, SourceUnavailable, ToolMissing, DiskFull, Stopped.
+    """
+    check_tools(recipe, way.machine)
+    settings = way.settings
+    for folder in (settings.output, settings.cache / "layers", settings.cache / "locks"):
+        folder.mkdir(parents=True, exist_ok=True)
+    draft = plan_build(recipe, settings, way.machine)
+    with workshop(settings.cache, [draft.partial]) as shop:
+        story = _Story(recipe, way, _placed(draft, way, shop), shop)
+        kept = story.choose()
+        story.run(layers.with_layers(story.plan, kept))
+        report = story.verify()
+        built = story.finish(report, kept)
+        layers.keep(kept)
+        story.remember_times(kept)
+    return built
+
+
+def _placed(draft: BuildPlan, way: Way, shop: Workshop) -> BuildPlan:
+    """The plan with the places that this build has."""
+    settings = replace(way.settings, work=shop.work, archives=shop.folder / "apt")
+    return plan_build(draft.recipe, settings, way.machine)
+
+
+class _Story:
+    """One build under way: its plan, its places, and when its phases began."""
+
+    def __init__(self, recipe: Recipe, way: Way, plan: BuildPlan, shop: Workshop) -> None:
+        self.recipe = recipe
+        self.way = way
+        self.plan = plan
+        self.shop = shop
+        self.log = plan.settings.output / f"{recipe.name}.log"
+        self.skipped = ""
+        self._began = time.monotonic()
+        self._phases: list[tuple[Phase, float]] = []
+        self._times = read_times(self._times_path())
+
+    def choose(self) -> layers.Layers:
+        """What earlier builds kept that this one takes. Raises SourceUnavailable offline."""
+        self.came_to(Phase.ASKING)
+        settings = self.plan.settings
+        urls = state_urls(self.recipe, settings)
+        state = "" if settings.offline else repository_state(urls, self.way.fetch)
+        base = layers.digest_file(settings.local_base) if settings.local_base else ""
+        wanted = layers.keys(self.plan, state, base)
+        if not self.way.reuse:
+            wanted = replace(wanted, state="")
+        kept = layers.choose(self.plan, wanted, settings.cache / "layers", self.shop.folder)
+        if settings.offline and kept.skipped != "system":
+            error = SourceUnavailable(
+                f"{self.recipe.name} cannot be built offline: no earlier build of the same recipe, "
+                f"elements and packages is kept in {settings.cache / 'layers'}"
+            )
+            error.add_note("build it once without --offline")
+            raise error
+        self.skipped = kept.skipped
+        log.info("build recipe=%s kept=%s", self.recipe.name, kept.skipped or "nothing")
+        return kept
+
+    def run(self, plan: BuildPlan) -> None:
+        """Run diskimage-builder and qemu-img. Raises BuildFailed, DiskFull, Stopped."""
+        job = self.shop.folder / "job.sh"
+        job.write_text(plan.script, encoding="utf-8")
+        job.chmod(0o600)
+        self.log.unlink(missing_ok=True)
+        deb = self.recipe.system.packaging is Packaging.DEB
+        packages = plan.settings.cache / "packages" / f"{self.recipe.system.name}"
+        archives = self.shop.folder / "apt"
+        if deb:
+            pool.lend(packages, archives)
+        follower = Follower(self.log)
+        child = self.way.programs.start(
+            enter(plan, job), stdout=self.log, stderr=self.log, prepare=suppress_sync
+        )
+        try:
+            while (status := _waited(child.wait)) is None:
+                for phase in follower.read():
+                    self.came_to(phase)
+                if self.way.stopping.is_set():
+                    raise Stopped(f"{self.recipe.name} was stopped")
+        finally:
+            child.stop()
+            if deb:
+                pool.take_back(packages, archives)
+        if status:
+            self.fail()
+
+    def fail(self) -> None:
+        """Raises what a failed run's log tells."""
+        if is_full(self.log):
+            where = self.plan.settings.work if self.plan.tmpfs else self.plan.settings.output
+            error = DiskFull(f"{self.recipe.name}: no room left in {where} or {self.shop.folder}")
+            if self.plan.tmpfs:
+                error.add_note("--no-tmpfs works on disk instead of in memory")
+            raise error
+        raise BuildFailed(self.recipe.name, self.log, reasons(self.log))
+
+    def verify(self) -> SealReport:
+        """Look into the finished file. Raises NotSealed with every finding."""
+        self.came_to(Phase.VERIFYING)
+        plan = self.plan
+        report = replace(verify_image(plan.partial), image=plan.final.name)
+        write_report(report, report_path(plan.final))
+        if not report.sealed:
+            found = [*map(str, report.findings), *(f"not looked into: {p}" for p in report.unread)]
+            error = NotSealed("\n".join([f"{self.recipe.name} is not sealed:", *found]))
+            error.add_note(f"the report is {report_path(plan.final)}; the image was removed")
+            raise error
+        return report
+
+    def finish(self, report: SealReport, kept: layers.Layers) -> Built:
+        """Write the digests, bring the file to disk, and give it its name."""
+        plan = self.plan
+        digests = digest(plan.partial)
+        size = plan.partial.stat().st_size
+        sync(plan.partial)
+        for name, value in zip(DIGESTS, digests, strict=True):
+            beside = plan.final.with_name(f"{plan.final.name}.{name}")
+            beside.write_text(f"{value}  {plan.final.name}\n", encoding="ascii")
+        plan.partial.replace(plan.final)
+        sync(plan.final.parent)
+        return Built(
+            recipe=self.recipe,
+            path=plan.final,
+            size=size,
+            sha256=digests[0],
+            seconds=time.monotonic() - self._began,
+            skipped=kept.skipped,
+            report=report,
+        )
+
+    def came_to(self, phase: Phase) -> None:
+        """Tell whoever watches, with the time that the phase took before."""
+        self._phases.append((phase, time.monotonic()))
+        typical = self._times.get(self._times_key(), {}).get(phase.value)
+        seconds = time.monotonic() - self._began
+        event = Event(self.recipe.name, phase, typical, self.skipped, seconds=seconds)
+        self.way.watch(event)
+
+    def remember_times(self, kept: layers.Layers) -> None:
+        """For the next build's typical times."""
+        ends = [since for _, since in self._phases[1:]] + [time.monotonic()]
+        spent: dict[Phase, float] = {}
+        for (phase, since), end in zip(self._phases, ends, strict=True):
+            spent[phase] = spent.get(phase, 0.0) + end - since
+        write_times(self._times_path(), self._times_key(), spent)
+
+    def _times_path(self) -> Path:
+        return self.way.settings.cache / "times.json"
+
+    def _times_key(self) -> str:
+        return f"{self.recipe.name}+{self.skipped}" if self.skipped else self.recipe.name
+
+
+def enter(plan: BuildPlan, job: Path) -> tuple[str, ...]:
+    """The call that runs a plan's job in namespaces of its own."""
+    return (
+        "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+        "--mount-proc", "--uts", "--ipc",
+        "/bin/sh", str(PACKAGE / "enter.sh"),
+        str(plan.settings.work),
+        str(plan.tmpfs),
+        "private" if plan.private_devices else "shared",
+        str(job),
+    )  # fmt: skip
+
+
+def digest(path: Path) -> Sequence[str]:
+    """The digests of a file in one reading."""
+    found = [hashlib.new(name) for name in DIGESTS]
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            for one in found:
+                one.update(chunk)
+    return [one.hexdigest() for one in found]
+
+
+def sync(path: Path) -> None:
+    """Bring a file or a folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _waited(wait: Callable[[float], int]) -> int | None:
+    try:
+        return wait(TICK)
+    except TimeoutError:
+        return None

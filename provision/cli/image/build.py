@@ -1,0 +1,198 @@
+"""`build-image RECIPE…`: recipes to finished images."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagebuild.recipe import Compression
+from provision.cli import report
+from provision.cli.options import JsonOption
+from provision.errors import BadInput
+
+if TYPE_CHECKING:
+    from imagebuild.plan import Machine, Settings
+    from imagebuild.recipe import Recipe
+
+
+def build(
+    recipe: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RECIPE", help="One of ours by its name, your own by its path."),
+    ] = None,
+    list_recipes: Annotated[
+        bool, typer.Option("--list", help="List the recipes; build nothing.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show what a recipe says; build nothing.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show the environment and the calls; build nothing."),
+    ] = False,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="For images and what lies beside."),
+    ] = Path("images"),
+    package: Annotated[
+        list[str] | None,
+        typer.Option("--package", "-p", metavar="NAME", help="Install it too; repeatable."),
+    ] = None,
+    compression: Annotated[
+        Compression | None, typer.Option(help="Of the qcow2; by default the recipe's.")
+    ] = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Of packages; else this machine's own for Debian."),
+    ] = None,
+    security_mirror: Annotated[
+        str | None, typer.Option(metavar="URL", help="Of Debian's security updates.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What builds keep; by default ~/.cache/rackseed/image."),
+    ] = None,
+    local_base: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Start from this base image, such as a GenericCloud."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Fetch nothing; build from what is kept.")
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Builds at once.")
+    ] = 1,
+    tmpfs: Annotated[
+        bool, typer.Option("--tmpfs/--no-tmpfs", help="Work in memory when there is enough.")
+    ] = True,
+    epoch: Annotated[
+        int | None,
+        typer.Option(
+            "--source-date-epoch",
+            envvar="SOURCE_DATE_EPOCH",
+            metavar="SECONDS",
+            help="The time that files made by the build get, where tools let it be set.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Build images, one or several at once: sealed, verified, whole or not there.
+
+    Examples:
+      build-image debian-12
+      build-image --list
+      build-image rocky-9-gpu my/image.yaml --jobs 2 --output /srv/images
+      build-image centos7-gpu --local-base CentOS-7-x86_64-GenericCloud.qcow2 --dry-run
+    """
+    from imagebuild.recipes import load_recipe
+
+    if list_recipes:
+        return show_list(as_json=as_json)
+    if not recipe:
+        error = BadInput("no recipe is named, expected what to build")
+        error.add_note("build-image --list shows what there is")
+        raise error
+    loaded = {one.name: one for one in (load_recipe(name, package or ()) for name in recipe)}
+    recipes = list(loaded.values())
+    if show:
+        return show_recipes(recipes, as_json=as_json)
+    settings = make_settings(output, cache, local_base)
+    settings = replace(
+        settings,
+        mirror=mirror,
+        security_mirror=security_mirror,
+        compression=compression,
+        offline=offline,
+        epoch=epoch,
+        tmpfs=tmpfs,
+    )
+    machine = our_machine()
+    if dry_run:
+        return show_plans(recipes, settings, machine, as_json=as_json)
+    from provision.cli.image.run import build_all
+
+    return build_all(recipes, settings, machine, jobs, as_json=as_json)
+
+
+def make_settings(output: Path, cache: Path | None, local_base: Path | None) -> "Settings":
+    """Folders made absolute. Raises BadInput for a base image that is not there."""
+    from imagebuild.plan import Settings
+
+    if local_base is not None and not local_base.is_file():
+        raise BadInput(f"--local-base: {local_base} is no file, expected an image")
+    return Settings(
+        output=output.absolute(),
+        cache=(cache or default_cache()).absolute(),
+        work=Path("/tmp/rackseed-image"),
+        local_base=local_base.absolute() if local_base else None,
+    )
+
+
+def default_cache() -> Path:
+    """Where builds keep what other builds can take."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base, "rackseed", "image")
+
+
+def our_machine() -> "Machine":
+    """What this machine has."""
+    from imagebuild.machine import this_machine
+    from provision.run import run
+
+    return this_machine(run)
+
+
+def show_list(*, as_json: bool) -> int:
+    """Every recipe with its title."""
+    from imagebuild.recipes import load_recipe, recipe_names
+
+    found = [load_recipe(name) for name in recipe_names()]
+    if as_json:
+        report.print_json([{"name": one.name, "title": one.title} for one in found])
+    else:
+        report.print_table(("RECIPE", "WHAT"), [(one.name, one.title) for one in found])
+    return report.ExitStatus.DONE
+
+
+def show_recipes(recipes: "list[Recipe]", *, as_json: bool) -> int:
+    """What recipes say after all that they extend."""
+    from imagebuild.show import facts, gpu_lines
+
+    if as_json:
+        report.print_json([facts(one) for one in recipes])
+        return report.ExitStatus.DONE
+    for one in recipes:
+        for name, value in facts(one).items():
+            if isinstance(value, dict):
+                report.print_line(f"{name}:")
+                for key, text in value.items():
+                    report.print_line(f"  {key}: {text}")
+            else:
+                text = ", ".join(value) if isinstance(value, list) else str(value)
+                report.print_line(f"{name}: {text}")
+        for line in gpu_lines(one):
+            report.print_line(f"  drives {line}" if not line.startswith("(") else f"  {line}")
+    return report.ExitStatus.DONE
+
+
+def show_plans(
+    recipes: "list[Recipe]", settings: "Settings", machine: "Machine", *, as_json: bool
+) -> int:
+    """The exact environment and calls of each build."""
+    from imagebuild.plan import plan_build
+
+    plans = [plan_build(one, settings, machine) for one in recipes]
+    if as_json:
+        facts = [
+            {"recipe": p.recipe.name, "env": p.env, "argv": p.argv, "convert": p.convert}
+            for p in plans
+        ]
+        report.print_json(facts)
+        return report.ExitStatus.DONE
+    for plan in plans:
+        report.print_line(f"# {plan.recipe.name}: {plan.recipe.title}")
+        for line in plan.script.splitlines():
+            report.print_line(line)
+    return report.ExitStatus.DONE
