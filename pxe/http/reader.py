@@ -20,6 +20,9 @@ AHEAD_LIMIT: Final = 64 << 10
 """Bytes that a client may send ahead before it is to be read no further."""
 FED_AT_ONCE: Final = 4096
 """Bytes given to the parser at once, and so a bound of the requests that one feeding can give."""
+CHUNKED_LIMIT: Final = 2 * BODY_LIMIT
+"""Bytes of a body in chunks with all that is around them."""
+_HEAD_END: Final = b"\r\n\r\n"
 
 
 class Malformed(Exception):
@@ -54,7 +57,7 @@ class Reader:
     length beside a transfer coding) and what is too long; the rest is bounded here.
     """
 
-    __slots__ = ("_ahead", "_fed", "_heads", "_parser")
+    __slots__ = ("_ahead", "_fed", "_heads", "_last", "_left", "_parser")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._parser = HttpRequestParser(
@@ -66,6 +69,10 @@ class Reader:
         """What came and was not given to the parser yet."""
         self._fed = 0
         """Bytes of a head that is not whole yet."""
+        self._last = b""
+        """The last of them: its end may come in pieces too."""
+        self._left = 0
+        """Bytes of the body that are to come at most."""
         self._heads: deque[Head] = deque()
 
     def add(self, data: bytes) -> bool:
@@ -86,22 +93,30 @@ class Reader:
     def head(self) -> Head | None:
         """The next request's head when it is whole. Raises Malformed."""
         while not self._heads and self._ahead:
-            fed = self._feed()
-            self._fed = 0 if self._heads else self._fed + fed
+            # One head only: were what follows it malformed, the parser would not give it at all.
+            before, end, _ = (self._last + self._ahead).partition(_HEAD_END)
+            fed = self._feed(min(len(before) + len(end) - len(self._last), FED_AT_ONCE))
+            self._last = (self._last + fed)[-3:]
+            self._fed += len(fed)
             if self._fed > HEAD_LIMIT:
                 raise Malformed(431, f"a request's head has at most {HEAD_LIMIT} bytes")
-        return self._heads.popleft() if self._heads else None
+        if not self._heads:
+            return None
+        self._fed, self._last = 0, b""
+        found = self._heads.popleft()
+        self._left = int(found.message.headers.get("Content-Length", CHUNKED_LIMIT))
+        return found
 
     def body(self, payload: StreamReader) -> bytes | None:
         """The body when it is whole. Raises Malformed, also when it is too long."""
         while not payload.is_eof() and self._ahead:
-            self._feed()
-            if payload.total_bytes > BODY_LIMIT:
+            self._left -= len(self._feed(min(self._left, FED_AT_ONCE)))
+            if payload.total_bytes > BODY_LIMIT or not (self._left or payload.is_eof()):
                 raise Malformed(413, f"a report has at most {BODY_LIMIT} bytes")
         return payload.read_nowait() if payload.is_eof() else None
 
-    def _feed(self) -> int:
-        data, self._ahead = self._ahead[:FED_AT_ONCE], self._ahead[FED_AT_ONCE:]
+    def _feed(self, count: int) -> bytes:
+        data, self._ahead = self._ahead[:count], self._ahead[count:]
         try:
             messages, upgraded, _ = self._parser.feed_data(data)
         except (HttpProcessingError, ValueError) as error:
@@ -110,4 +125,4 @@ class Reader:
         self._heads += (Head(message, payload) for message, payload in messages)
         if upgraded:  # to what, nobody here would speak
             self._ahead = b""
-        return len(data)
+        return data
