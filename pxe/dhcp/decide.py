@@ -30,7 +30,9 @@ FRESH: Final = 3 / 4
 """A lease with this share of its time left is told again as it is, without writing it anew: a
 machine that boots asks three times in a minute, as firmware, as iPXE and as its system."""
 
-_SECOND: Final = timedelta(seconds=1)
+STEP: Final = 1 / 60
+"""What is left of a lease is told in this share of its time, rounded down, so that the same reply
+is right for a while."""
 ALWAYS: Final = datetime.max.replace(tzinfo=UTC)
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -262,9 +264,8 @@ def _lease(
     if known is not None and known.address == address:
         left = known.expires - now
         if left >= whole * FRESH:
-            # The time is told in whole seconds.
-            least = max(left // _SECOND * _SECOND, whole * FRESH)
-            return None, None, left, known.expires - least
+            told = left // (whole * STEP) * (whole * STEP)
+            return None, None, told, known.expires - max(told, whole * FRESH)
     if type is MessageType.OFFER:
         return Lease(client, address, now + OFFER_TIME), None, whole, NEVER
     return None, Lease(client, address, now + whole), whole, NEVER
