@@ -74,7 +74,7 @@ def verify_image(path: Path, place: Place, key: str) -> list[Problem]:
     for magic, kind in NOT_RAW.items():
         if begin.startswith(magic):
             message = f"{path} is {kind}, expected a raw disk image"
-            hint = f"qemu-img convert -O raw {path.name} {path.stem}.raw"
+            hint = f"rackseed image stage {path} {path.parent}, and name {path.stem}.raw.zst"
             return [Problem(place, key, message, hint if kind in CONVERTIBLE else None)]
     kind, suffix = next((PACKED[magic] for magic in PACKED if begin.startswith(magic)), ("raw", ""))
     expected = next((kind for kind, known in PACKED.values() if path.suffix == known), "raw")

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, Entry] = {
     "verify": Entry("provision.cli.image.verify:verify", "Look for identities in any image."),
     "diff": Entry("provision.cli.image.diff:diff", "Tell what changed between two images."),
     "upload": Entry("provision.cli.image.upload:upload", "Publish an image in Glance."),
+    "stage": Entry("provision.cli.image.stage:stage", "Make an image ready for bare machines."),
 }
 """Every subcommand, in the order of `--help`; one whose module is absent is not offered."""
 
