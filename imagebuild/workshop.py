@@ -82,7 +82,7 @@ def _is_being_made(folder: Path) -> bool:
 
 def clear(folder: Path) -> None:
     """Remove all that one build has outside the caches."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, LookupError, TypeError):
         left = json.loads((folder / LEFT).read_text(encoding="utf-8"))
         work = Path(left["work"])
         if work.name.startswith(WORK_PREFIX):

@@ -1,0 +1,80 @@
+"""`build-image` as people type it."""
+
+import json
+from importlib.util import find_spec
+
+import pytest
+import typer
+
+from provision.cli.image.main import COMMANDS, app, with_default
+from provision.cli.main import invoke
+from provision.cli.report import ExitStatus, run_to_status
+
+
+def build_image(*arguments):
+    command = typer.main.get_command(app)
+    return run_to_status(
+        lambda: command.main(list(arguments), prog_name="build-image", standalone_mode=False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["debian-12"], ["build", "debian-12"]),
+        (["--list"], ["build", "--list"]),
+        (["-v", "debian-12"], ["-v", "build", "debian-12"]),
+        (["build", "debian-12"], ["build", "debian-12"]),
+        (["verify", "x.qcow2"], ["verify", "x.qcow2"]),
+        (["--help"], ["--help"]),
+        (["--version"], ["--version"]),
+        ([], []),
+    ],
+)
+def test_what_is_no_subcommand_is_a_recipe(typed, meant):
+    assert with_default(typed) == meant
+
+
+def test_every_verb_that_is_there_is_offered(capsys):
+    assert build_image("--help") == ExitStatus.DONE
+    shown = capsys.readouterr().out
+    for name in (name for name, entry in COMMANDS.items() if find_spec(entry.module)):
+        assert f"  {name} " in shown
+
+
+def test_recipes_are_listed(capsys):
+    assert build_image("--list", "--json") == ExitStatus.DONE
+    names = [one["name"] for one in json.loads(capsys.readouterr().out)]
+    assert "debian-12" in names
+    assert "centos7-gpu" in names
+
+
+def test_a_recipe_is_shown_with_the_gpus_that_it_drives(capsys):
+    assert build_image("--show", "centos7-gpu-driver") == ExitStatus.DONE
+    shown = capsys.readouterr().out
+    assert "drives Kepler: K20m" in shown
+    assert "hw_video_model: qxl" in shown
+
+
+def test_a_dry_run_prints_the_call_and_builds_nothing(capsys, tmp_path):
+    out = tmp_path / "images"
+    assert invoke(["image", "debian-12", "--dry-run", "-o", str(out)]) == ExitStatus.DONE
+    shown = capsys.readouterr().out
+    assert "export DIB_RELEASE=bookworm" in shown
+    assert "disk-image-create" in shown
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["debain-12"], "did you mean 'debian-12'"),
+        (["ubuntu14.04"], "cannot be built any more"),
+        (["--dry-run"], "no recipe is named"),
+        (["debian-12", "--local-base", "/nonexistent"], "is no file"),
+        (["debian-12", "--compression", "lzma"], "--compression"),
+    ],
+)
+def test_misuse_is_told_in_a_sentence(arguments, sentence, capsys):
+    assert build_image(*arguments) == ExitStatus.BAD_INPUT
+    assert sentence in capsys.readouterr().err
