@@ -35,7 +35,8 @@ def _kickstart(text: str, name: str) -> Reading:
 
 
 def _preseed(text: str, _: str) -> Reading:
-    return Reading(tuple(questions.validate(text)), questions.scripts(text))
+    findings = tuple(questions.validate(text))
+    return Reading(findings, questions.scripts(text), questions.packages(text))
 
 
 def _autoinstall(text: str, _: str) -> Reading:

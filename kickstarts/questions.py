@@ -147,6 +147,17 @@ def scripts(text: str) -> tuple[Script, ...]:
     )
 
 
+def packages(text: str) -> tuple[str, ...]:
+    """What is installed besides what a task brings."""
+    fields = (line.split(None, 3) for _, line in read(text))
+    return tuple(
+        package
+        for each in fields
+        if len(each) > 3 and each[1] == "pkgsel/include"
+        for package in each[3].split()
+    )
+
+
 def commands(text: str) -> Mapping[str, str]:
     """What is given to the installer's shell, by question."""
     return {each.section: each.text for each in scripts(text)}

@@ -39,10 +39,12 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What pykickstart made of a text."""
+    """What an installer's reader made of a text."""
 
     findings: tuple[Finding, ...]
     scripts: tuple[Script, ...]
+    packages: tuple[str, ...] = ()
+    """Packages that are installed by name, without groups of them."""
 
 
 def read(text: str, syntax: str) -> Reading:
@@ -62,7 +64,8 @@ def read(text: str, syntax: str) -> Reading:
         for path in parser.included
         if path not in made
     ]
-    return Reading(tuple(sorted({*parser.findings, *lost})), scripts)
+    packages = tuple(parser.handler.packages.packageList)
+    return Reading(tuple(sorted({*parser.findings, *lost})), scripts, packages)
 
 
 WRITTEN = re.compile(

@@ -130,7 +130,7 @@ def _check_script(
 
 def _check_selections(inventory: Inventory, host: Host, run: Run) -> Iterator[Problem]:
     try:
-        text = deploy.own_answer(inventory, host, _base(inventory), **_urls(inventory), masked=True)
+        text = masked_answer(inventory, host)
     except AnswerError:
         return  # told by _read
     with TemporaryDirectory(prefix="rackseed-check-") as folder:
@@ -141,6 +141,14 @@ def _check_selections(inventory: Inventory, host: Host, run: Run) -> Iterator[Pr
         except ProgramFailed as error:
             said = error.last_lines.replace("\n", "; ")
             yield _problem(inventory, host, f"the {_answer(host)} of {host.name}, {said}")
+
+
+def masked_answer(inventory: Inventory, host: Host) -> str:
+    """The answer of one host as people may see it.
+
+    Raises AnswerError.
+    """
+    return deploy.own_answer(inventory, host, _base(inventory), **_urls(inventory), masked=True)
 
 
 def _answer(host: Host) -> str:

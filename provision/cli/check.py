@@ -24,7 +24,8 @@ def check(
 
     Tells every mistake at once: in the file itself, missing kernels, images, boot programs and
     packages, answer templates that do not parse, boot scripts that GRUB would not understand. Of
-    answers of ours each distinct one is read by its installer's own reader and by shellcheck.
+    answers of ours each distinct one is read by its installer's own reader and by shellcheck, and
+    the packages that it names are looked for in its system's tree, when that can be reached.
 
     Example:
       rackseed check -i rack.yaml
@@ -88,7 +89,7 @@ def show_summary(inventory: Inventory) -> None:
 
 def find_problems(inventory: Inventory, progress: Progress = unseen) -> list[Problem]:
     """Everything outside the file that would keep a host from its boot."""
-    from provision import verify, verify_answers
+    from provision import verify, verify_answers, verify_names
     from provision.inventory.verify import verify_files
     from provision.run import run
 
@@ -102,6 +103,7 @@ def find_problems(inventory: Inventory, progress: Progress = unseen) -> list[Pro
     if shutil.which(verify_answers.SHELLCHECK) is None:
         log.info("scripts of answers are not checked: shellcheck is not installed")
     problems += verify_answers.verify_answers(inventory, run, progress)
+    problems += verify_names.verify_names(inventory, progress)
     unwritable = verify.verify_scripts(inventory, progress)
     checker = next(filter(shutil.which, verify.GRUB_CHECKERS), None)
     if checker is None:

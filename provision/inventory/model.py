@@ -137,6 +137,8 @@ class Role:
     options: tuple[tuple[str, str], ...] = ()
     """What the metapackage's role lets choose; for answers of ours."""
     gpu_passthrough: tuple[GpuPassthrough, ...] = ()
+    more_packages: tuple[str, ...] = ()
+    """Of the system's own, besides what every host gets; for answers of ours."""
     root_password: str | None = field(default=None, repr=False)
     """Its hash; for answers of ours. None: root is locked."""
     place: Place | None = None

@@ -66,6 +66,7 @@ ROLE = (
     "layout",
     "options",
     "gpu_passthrough",
+    "more_packages",
     "root_password",
 )
 ADMINISTRATOR = ("ssh_keys", "password")
@@ -257,6 +258,7 @@ def read_role(section: NamedSection) -> RoleDraft:
         "metapackage": section.value("metapackage", values.name),
         "layout": section.value("layout", values.layout),
         "options": section.pairs("options", values.name, values.text),
+        "more_packages": section.values("more_packages", values.shape("package")) or (),
         "root_password": section.value("root_password", values.password_hash),
         "gpu_passthrough": tuple(read_gpu(gpu) for gpu in section.tables("gpu_passthrough", GPU)),
     }

@@ -156,7 +156,9 @@ def install_plan(
         firmware=Firmware.BIOS if host.firmware is HostFirmware.BIOS else Firmware.UEFI,
         disks=disk_layout(role),
         packages=Packages(
-            tree=system.tree if system else None, ours=f"{ours}current/" if ours else None
+            tree=system.tree if system else None,
+            ours=f"{ours}current/" if ours else None,
+            more=role.more_packages,
         ),
         root_password=Secret(role.root_password) if role.root_password else None,
         administrators=tuple(
