@@ -16,6 +16,8 @@ BOND_MODES = (
     "balance-alb",
 )  # fmt: skip
 """As the kernel calls them (Documentation/networking/bonding.rst)."""
+TIME_ZONE, LOCALE, KEYBOARD = "Etc/UTC", "en_US.UTF-8", "us"
+"""Where nothing else is said."""
 MAX_VLAN = 4094
 """IEEE 802.1Q, 9.6: 0 and 4095 are reserved."""
 
@@ -243,9 +245,9 @@ class InstallPlan:
     root_password: Secret | None = None
     """Its hash; None: root is locked."""
     time_servers: tuple[str, ...] = ()
-    time_zone: str = "Etc/UTC"
-    locale: str = "en_US.UTF-8"
-    keyboard: str = "us"
+    time_zone: str = TIME_ZONE
+    locale: str = LOCALE
+    keyboard: str = KEYBOARD
     log_host: str | None = None
     """Where the installer sends its log."""
 

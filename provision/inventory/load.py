@@ -221,6 +221,10 @@ def build_cloud(draft: Draft) -> Cloud:
         openstack=draft.cloud.openstack,
         controller=draft.cloud.controller or only,
         time_servers=draft.cloud.time_servers,
+        time_zone=draft.cloud.time_zone,
+        locale=draft.cloud.locale,
+        keyboard=draft.cloud.keyboard,
+        log_host=draft.cloud.log_host,
     )
 
 

@@ -81,6 +81,12 @@ class Cloud:
     controller: str | None = None
     """The name of the one controller host."""
     time_servers: tuple[IPv4Address, ...] = ()
+    time_zone: str | None = None
+    """This and what follows, for answers of ours; None: their own default."""
+    locale: str | None = None
+    keyboard: str | None = None
+    log_host: IPv4Address | None = None
+    """Where installers send their logs, by syslog."""
 
 
 @dataclass(frozen=True, slots=True)

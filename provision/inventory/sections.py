@@ -44,7 +44,16 @@ NETWORK = (
     "lease_time",
     "http_port",
 )
-CLOUD = ("domain", "openstack", "controller", "time_servers")
+CLOUD = (
+    "domain",
+    "openstack",
+    "controller",
+    "time_servers",
+    "time_zone",
+    "locale",
+    "keyboard",
+    "log_host",
+)
 SYSTEM = (
     "kernel",
     "initrd",
@@ -110,6 +119,10 @@ class CloudDraft:
     openstack: str | None = None
     controller: str | None = None
     time_servers: tuple[IPv4Address, ...] = ()
+    time_zone: str | None = None
+    locale: str | None = None
+    keyboard: str | None = None
+    log_host: IPv4Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +202,10 @@ def read_cloud(top: Section) -> CloudDraft:
         openstack=section.value("openstack", values.name),
         controller=section.value("controller", values.host_name),
         time_servers=section.values("time_servers", values.address) or (),
+        time_zone=section.value("time_zone", values.shape("zone")),
+        locale=section.value("locale", values.shape("locale")),
+        keyboard=section.value("keyboard", values.shape("keyboard")),
+        log_host=section.value("log_host", values.address),
     )
 
 

@@ -8,6 +8,9 @@ from types import MappingProxyType
 
 from kickstarts.errors import BadValue
 from kickstarts.plan import (
+    KEYBOARD,
+    LOCALE,
+    TIME_ZONE,
     Address,
     Bond,
     DiskChoice,
@@ -141,7 +144,7 @@ def install_plan(
 
     Raises BadValue, UnknownRole.
     """
-    role = host.role
+    role, cloud = host.role, inventory.cloud
     kind = by_metapackage(package_of(role))
     ours = packages_url(role, inventory, base_url)
     system = system_of(role, inventory)
@@ -165,7 +168,11 @@ def install_plan(
             User(who.name, who.ssh_keys, Secret(who.password) if who.password else None)
             for who in inventory.administrators
         ),
-        time_servers=tuple(map(str, inventory.cloud.time_servers)),
+        time_servers=tuple(map(str, cloud.time_servers)),
+        time_zone=cloud.time_zone or TIME_ZONE,
+        locale=cloud.locale or LOCALE,
+        keyboard=cloud.keyboard or KEYBOARD,
+        log_host=str(cloud.log_host) if cloud.log_host else None,
     )
 
 

@@ -289,6 +289,29 @@ def test_all_mistakes_are_told_at_once(tmp_path):
     assert told == {expected for _, _, expected, _ in spoiled}
 
 
+def test_what_the_cloud_says_of_time_language_and_logs_is_in_each_answer(tmp_path):
+    line = (
+        "cloud: {time_zone: Europe/Berlin, locale: de_DE.UTF-8, keyboard: de, log_host: 10.20.0.2}"
+    )
+    inventory = load(write(tmp_path, f"{line}\n{RACK}"))
+    answer = verify_answers.masked_answer(inventory, inventory.hosts["one"])
+    for words in ("timezone Europe/Berlin --utc", "lang de_DE.UTF-8", "keyboard --xlayouts=de",
+                  "logging --host=10.20.0.2"):  # fmt: skip
+        assert f"\n{words}\n" in answer
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("time_zone", "Berlin/%pre"), ("locale", "german"), ("keyboard", "DE"), ("log_host", "log")],
+)
+def test_a_word_that_no_installer_knows_is_told(tmp_path, key, value):
+    with pytest.raises(InventoryInvalid) as caught:
+        load(write(tmp_path, f"cloud: {{{key}: {value}}}\n{RACK}"))
+    (problem,) = caught.value.problems
+    assert problem.key == f"cloud.{key}"
+    assert problem.message.startswith(f"found '{value}', expected ")
+
+
 def test_the_example_gives_answers_that_their_installers_take():
     example = Path(__file__).parents[3] / "examples" / "metal.yaml"
     inventory = load(example)
