@@ -72,6 +72,8 @@ def simulate(
     can reach, and leaves only its logs. It needs no root. Each role's installation is replaced
     by a small disk image that proves it started; the way there is the real one: DHCP, boot
     program, script, kernel, ramdisk, single-use answer, report, and the second boot from disk.
+    With --to system, images that `rackseed image stage` made are written themselves, and their
+    cloud-init must report.
 
     Examples:
       rackseed simulate rack.yaml
@@ -180,6 +182,7 @@ REPLACED: Mapping[Goal, str] = {
     Goal.RAMDISK: "each boots the inspection ramdisk, nothing is installed",
     Goal.INSTALLED: "installers are replaced by the rehearsal image",
     Goal.DISK: "installers are replaced by the rehearsal image, which must start from disk",
+    Goal.SYSTEM: "staged images are written and must report; installers are replaced",
 }
 
 

@@ -20,6 +20,8 @@ from pxe.boot import Loader
 GUEST_MEMORY_MIB = 768
 """Enough for UEFI, the kernel and the unpacked ramdisk, with the packed one beside it."""
 DISK_BYTES = 64 << 20
+ROOM_TO_GROW = 512 << 20
+"""Bytes that the disk of a machine has beyond its own image; they take no room on ours."""
 SERIAL_LIMIT = 20
 """Characters of a virtio disk's serial number (VIRTIO 1.2, 5.2.6.2)."""
 
@@ -49,6 +51,7 @@ class Guest:
     variables: Path | None
     """Its own copy of the UEFI variables; None in BIOS."""
     disk_serial: str
+    disk_bytes: int = DISK_BYTES
 
 
 def firmware_path(host: Host) -> str:
@@ -76,8 +79,13 @@ def tools_for(hosts: Sequence[Host]) -> list[Tool]:
     return [QEMU, *dict.fromkeys(files)]
 
 
-def guest(host: Host, number: int, folder: Path, logs: Path) -> Guest:
-    """Name the files of a host's virtual machine; none is made."""
+def guest(
+    host: Host, number: int, folder: Path, logs: Path, image_bytes: int | None = None
+) -> Guest:
+    """Name the files of a host's virtual machine; none is made.
+
+    `image_bytes` is what the host's own image needs; None: the marker is written.
+    """
     uefi = host.firmware is not HostFirmware.BIOS
     wanted = host.role.disk
     return Guest(

@@ -56,6 +56,12 @@ class Goal(Enum):
     """The image is on the disk and the machine said so."""
     DISK = "disk"
     """The second boot started from that disk."""
+    SYSTEM = "system"
+    """Roles of images that take a seed write their own, and its cloud-init said that it is up."""
+
+
+BEYOND = frozenset({Goal.DISK, Goal.SYSTEM})
+"""Goals for which a written disk is not enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,8 @@ SECURE_BOOT = re.compile(r"rackseed: inspected [^\r\n]*\bsecure_boot=(true|false
 """What the ramdisk found in the firmware; the kernel itself is quiet."""
 STOPPED = re.compile(r"rackseed: STOPPED: ([^\r\n]*)")
 """The ramdisk's last words when it cannot go on."""
+ON_DISK = "the image is on "
+"""How the ramdisk's progress begins when the installed system is to report itself (image.sh)."""
 GIVEN_UP = "rackseed: given up"
 """What our boot scripts say when kernel or ramdisk did not come (pxe/templates)."""
 
@@ -162,7 +170,7 @@ def after_console(progress: Progress, text: str, now: datetime, goal: Goal) -> P
     if GIVEN_UP in text and progress.phase < Phase.INSTALLED:
         why = "the boot script gave up: the kernel or its ramdisk did not load"
         return reached(progress, Phase.FAILED, now, why)
-    if goal is Goal.DISK and LINE in text and progress.phase >= Phase.INSTALLED:
+    if goal in BEYOND and LINE in text and progress.phase >= Phase.INSTALLED:
         return reached(progress, Phase.ARRIVED, now)
     return progress
 
@@ -171,8 +179,12 @@ def _told_by(event: Event, progress: Progress, goal: Goal) -> Phase | None:
     match event.kind:
         case EventKind.ANSWER_DELIVERED.value:
             return Phase.ANSWER
+        case EventKind.INSTALLED.value if progress.phase >= Phase.INSTALLED:
+            return Phase.ARRIVED
         case EventKind.INSTALLED.value:
-            return Phase.ARRIVED if goal is Goal.INSTALLED else Phase.INSTALLED
+            return Phase.INSTALLED if goal in BEYOND else Phase.ARRIVED
+        case EventKind.PROGRESS.value if event.detail.get("message", "").startswith(ON_DISK):
+            return Phase.INSTALLED if goal in BEYOND else Phase.ARRIVED
         case EventKind.INSPECTED.value if goal is Goal.RAMDISK:
             return Phase.ARRIVED
         case EventKind.PROGRESS.value if progress.phase is Phase.ANSWER:

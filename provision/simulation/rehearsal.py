@@ -52,6 +52,8 @@ class Plan:
     logs: Path
     """Consoles and the server's log; kept."""
     tools: Mapping[Tool, Path]
+    own_images: Mapping[str, int] = field(default_factory=dict)
+    """By host: bytes that its own image needs, where not the marker is written."""
     power_cycles: int = 0
     """How often a machine whose firmware gave up is switched off and on, as its operator would."""
 
@@ -110,7 +112,9 @@ class Rehearsal:
         self.store = store
         self.faults = faults
         self.machines = {
-            host.name: Machine(guests.guest(host, number, plan.folder, plan.logs))
+            host.name: Machine(
+                guests.guest(host, number, plan.folder, plan.logs, plan.own_images.get(host.name))
+            )
             for number, host in enumerate(plan.hosts)
         }
         self._seen = 0
@@ -221,7 +225,7 @@ class Rehearsal:
     def _switch_on(self, machine: Machine) -> None:
         guest = machine.guest
         with guest.disk.open("wb") as disk:
-            disk.truncate(guests.DISK_BYTES)
+            disk.truncate(guest.disk_bytes)
         files = guests.firmware_files(guest.host)
         if guest.variables is not None and files is not None:
             shutil.copyfile(self.plan.tools[files[1]], guest.variables)

@@ -1,10 +1,10 @@
 """The inventory as the server under rehearsal gets it: the same rack, another installation.
 
 Network, hosts, addresses, firmware and loaders stay as they are. What would need the outside
-world is replaced: every role installs the marker image, and state is kept in a store of its own.
+world is replaced: roles install the marker image, and state is kept in a store of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,17 @@ IMAGE_NAME = "marker.img"
 
 
 def document(
-    inventory: Inventory, server: IPv4Address, artifacts: Path, store: str
+    inventory: Inventory,
+    server: IPv4Address,
+    artifacts: Path,
+    store: str,
+    own_images: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The rehearsed inventory, ready to be written as YAML."""
+    """The rehearsed inventory, ready to be written as YAML.
+
+    Roles whose hosts are in `own_images` keep theirs, and get the administrators too.
+    """
+    kept = {inventory.hosts[name].role.name for name in own_images or {}}
     network, cloud = inventory.network, inventory.cloud
     pool = network.discovery
     racks: dict[str, dict[str, Any]] = {}
@@ -45,11 +53,16 @@ def document(
                 "time_servers": [str(address) for address in cloud.time_servers] or None,
             }
         ),
+        **({"administrators": _administrators(inventory)} if kept else {}),
         "artifacts": str(artifacts),
         "store": store,
         "roles": {
-            role: {"install": "image", "image": IMAGE_NAME, "disk": disk}
-            for role, disk in _disks(inventory).items()
+            role.name: {
+                "install": "image",
+                "image": str(role.image) if role.name in kept else IMAGE_NAME,
+                "disk": _disk(role),
+            }
+            for role in _roles(inventory)
         },
         "racks": racks,
     }
@@ -61,9 +74,16 @@ def write(document: Mapping[str, Any], path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _disks(inventory: Inventory) -> dict[str, str]:
+def _roles(inventory: Inventory) -> Iterable[Role]:
     used = {host.role.name for host in inventory.hosts.values()}
-    return {name: _disk(role) for name, role in inventory.roles.items() if name in used}
+    return (role for name, role in inventory.roles.items() if name in used)
+
+
+def _administrators(inventory: Inventory) -> dict[str, Any]:
+    return {
+        who.name: _without_none({"ssh_keys": list(who.ssh_keys) or None, "password": who.password})
+        for who in inventory.administrators
+    }
 
 
 def _disk(role: Role) -> str:

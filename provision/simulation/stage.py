@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from provision import images
 from provision.inventory.model import Host, Inventory
 from provision.run import run
 from provision.simulation import guests, marker, network, rehearsed, tools
@@ -77,7 +78,8 @@ def stage(inventory: Inventory, wishes: Wishes, base: Path) -> Iterator[Rehearsa
             stack.enter_context(standing_server(found[tools.DNSMASQ], inventory, folder, log_file))
         store_url = f"sqlite:///{folder / KEPT_STORE}"
         stack.callback(keep_store, folder, wishes.logs)
-        written = write_inventory(inventory, folder, found, store_url)
+        own = own_images(inventory, wishes)
+        written = write_inventory(inventory, folder, found, store_url, own)
         store = stack.enter_context(Store(store_url))
         arguments = ["-i", str(written), "--store", store_url]
         server = stack.enter_context(Server(arguments, wishes.logs, folder))
@@ -92,6 +94,7 @@ def stage(inventory: Inventory, wishes: Wishes, base: Path) -> Iterator[Rehearsa
             folder=folder,
             logs=wishes.logs,
             tools=found,
+            own_images=own,
             power_cycles=POWER_CYCLES if Fault.SERVER_KILL in wishes.faults else 0,
         )
         faults = Faults(wishes.faults, partial(network.sent_from, NOISE_PORT))
@@ -140,14 +143,49 @@ def make_logs(logs: Path, hosts: Sequence[Host]) -> None:
 
 
 def write_inventory(
-    inventory: Inventory, folder: Path, found: Mapping[tools.Tool, Path], store_url: str
+    inventory: Inventory,
+    folder: Path,
+    found: Mapping[tools.Tool, Path],
+    store_url: str,
+    own: Mapping[str, int],
 ) -> Path:
     """The marker image and the inventory that installs it; returns the inventory's path."""
     artifacts = folder / "artifacts"
     artifacts.mkdir()
     shim = require(["shimx64.efi"])["shimx64.efi"]
     marker.build(shim, found[tools.GRUB_ON_DISK], artifacts / rehearsed.IMAGE_NAME)
+    for name in own:
+        if image := inventory.hosts[name].role.image:
+            for part in (image, image.with_name(image.name + images.BESIDE)):
+                lend(inventory.artifacts / part, artifacts / part)
     address = network.server_address(inventory)
     path = folder / "inventory.yaml"
-    rehearsed.write(rehearsed.document(inventory, address, artifacts, store_url), path)
+    rehearsed.write(rehearsed.document(inventory, address, artifacts, store_url, own), path)
     return path
+
+
+def own_images(inventory: Inventory, wishes: Wishes) -> Mapping[str, int]:
+    """The hosts that write their own image, with the bytes that it needs on the disk.
+
+    Raises AnswerError for what cannot be read beside an image.
+    """
+    if wishes.goal is not Goal.SYSTEM:
+        return {}
+    found: dict[str, int] = {}
+    for host in wishes.hosts:
+        image = host.role.image
+        known = images.staged(inventory.artifacts / image) if image is not None else None
+        if known is not None and known.seeded and known.raw_size is not None:
+            found[host.name] = known.raw_size
+    return found
+
+
+def lend(source: Path, target: Path) -> None:
+    """Have a file at another place too, without its bytes once more where that can be."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        return
+    try:
+        target.hardlink_to(source.resolve())
+    except OSError:
+        shutil.copyfile(source, target)

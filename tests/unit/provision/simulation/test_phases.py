@@ -150,3 +150,24 @@ def test_secure_boot_is_what_the_machine_says(console: str, found: bool | None) 
 
 def test_alarms_are_kept() -> None:
     assert told(event("alarm", reason="a second fetch")).alarms == ("a second fetch",)
+
+
+SEEDED_BOOT = [
+    *WHOLE_BOOT[:-3],
+    event("progress", message="the image is on vda"),
+    DHCP,
+    LOCAL,
+]
+
+
+def test_a_machine_with_a_seed_arrives_when_its_own_system_says_so() -> None:
+    progress = told(*SEEDED_BOOT, goal=Goal.SYSTEM)
+    assert progress.phase is Phase.LOCAL_DISK
+    assert Phase.INSTALLED in [mark.phase for mark in progress.marks]
+    assert told(*SEEDED_BOOT, INSTALLED, goal=Goal.SYSTEM).phase is Phase.ARRIVED
+
+
+def test_beside_it_a_machine_without_one_arrives_as_ever() -> None:
+    progress = told(*WHOLE_BOOT, goal=Goal.SYSTEM)
+    assert progress.phase is Phase.LOCAL_DISK
+    assert phases.after_console(progress, LINE, at(60), Goal.SYSTEM).phase is Phase.ARRIVED

@@ -12,7 +12,7 @@ import pytest
 
 from provision.errors import ProgramFailed
 from provision.inventory.load import load
-from provision.inventory.model import Inventory
+from provision.inventory.model import Administrator, Inventory
 from provision.simulation import accelerator, network, rehearsed, standing
 from provision.simulation.errors import NoWorld
 from provision.simulation.faults import KILL_AT, PORTS, Fault, Faults, garbage_frames
@@ -45,6 +45,18 @@ def rack(folder: Path, subnet: str = "10.9.0.0/24", dhcp: str = "authoritative")
     (folder / "artifacts").mkdir(exist_ok=True)
     (folder / "artifacts/real.img").touch()
     return load(path)
+
+
+def test_roles_that_write_their_own_image_keep_it_and_the_people(tmp_path: Path) -> None:
+    ada = Administrator("ada", ("ssh-ed25519 AAAA ada",))
+    real = replace(rack(tmp_path), administrators=(ada,))
+    path = tmp_path / "rehearsed.yaml"
+    server = network.server_address(real)
+    written = rehearsed.document(real, server, tmp_path / "artifacts", "sqlite:///x", {"a1": 4096})
+    rehearsed.write(written, path)
+    copy = load(path)
+    assert str(copy.hosts["a1"].role.image) == "real.img"
+    assert copy.administrators == (ada,)
 
 
 @pytest.mark.parametrize("dhcp", ["authoritative", "proxy"])
