@@ -1,11 +1,12 @@
 """The story of one image: planned, built in namespaces of its own, verified, given its name."""
 
 import hashlib
+import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,6 +31,8 @@ TICK = 0.25
 """Seconds between two looks at a running build."""
 DIGESTS = ("sha256", "sha512")
 CHUNK = 1 << 20
+MIN_RAM = 512
+"""MiB in which every system of ours starts."""
 
 Watch = Callable[[Event], None]
 
@@ -185,6 +188,7 @@ class _Story:
         for name, value in zip(DIGESTS, digests, strict=True):
             beside = plan.final.with_name(f"{plan.final.name}.{name}")
             beside.write_text(f"{value}  {plan.final.name}\n", encoding="ascii")
+        self.write_facts(dict(zip(DIGESTS, digests, strict=True)), size)
         plan.partial.replace(plan.final)
         sync(plan.final.parent)
         return Built(
@@ -196,6 +200,21 @@ class _Story:
             skipped=kept.skipped,
             report=report,
         )
+
+    def write_facts(self, digests: Mapping[str, str], size: int) -> None:
+        """What whoever publishes the image must know, beside it."""
+        told = {
+            "name": self.recipe.name,
+            "title": self.recipe.title,
+            "properties": dict(self.recipe.properties),
+            "min_ram": MIN_RAM,
+            "size": size,
+            **digests,
+        }
+        path = self.plan.final.with_name(f"{self.plan.final.name}.json")
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
 
     def came_to(self, phase: Phase) -> None:
         """Tell whoever watches, with the time that the phase took before."""
