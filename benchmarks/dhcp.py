@@ -13,14 +13,16 @@ Kea runs as its manual advises for speed: with a thread for each processor (`kea
 that is faster where there are few, with one (`kea-single`); reservations by hardware address only
 and out of pool; leases in memory and a file; and a lease that is told again during its first
 quarter is not written anew, which is our rule too. dnsmasq pings nobody and logs nothing.
-Durability differs: rackseed syncs a lease of the pool to disk before its answer, and records every
-exchange as an event; Kea and dnsmasq write their files without a sync and record no exchanges.
+Durability differs: rackseed syncs a lease of the pool to disk before its answer, and records
+exchanges as events (of those of a machine that are alike, four a minute and their number); Kea and
+dnsmasq write their files without a sync and record no exchanges.
 
-Rounds go in turn; the round with the median loss counts, for each server and rate. A round in
-which other programs took the machine's time is done again, a few times. Printed: the
-asked and the achieved rate, what was lost, and the best rate without loss. Processor time is the
-server's own for an exchange, all its threads together: for two replies that arrived, so that it can
-be compared where some are lost, too.
+perfdhcp gets a receive buffer of 4 MiB, so that what it loses itself does not count; the servers
+open theirs as they do by themselves. Rounds go in turn; the round with the median loss counts, for
+each server and rate. A round in which other programs took the machine's time is done again, a few
+times. Printed: the asked and the achieved rate, what was lost, and the best rate without loss.
+Processor time is the server's own for an exchange, all its threads together: for two replies that
+arrived, so that it can be compared where some are lost, too.
 Needs root, perfdhcp (package kea-admin), kea-dhcp4 and dnsmasq.
 """
 
@@ -33,7 +35,8 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,6 +64,11 @@ UNDISTURBED = 0.03
 """Share of the machine's time that others may use during a round."""
 DISTURBED_ROUNDS = 6
 """Rounds that are tried for one without others."""
+
+RECEIVE_DEFAULT = Path("/proc/sys/net/core/rmem_default")
+PERFDHCP_BUFFER = 4 * 1024 * 1024
+"""Octets. perfdhcp keeps the default, which 200 replies fill while it computes something else; what
+it loses would count as the server's loss."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +197,17 @@ def children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+@contextmanager
+def large_buffers() -> Iterator[None]:
+    """Sockets that are opened meanwhile keep more of what arrives (socket(7), rmem_default)."""
+    before = RECEIVE_DEFAULT.read_text()
+    RECEIVE_DEFAULT.write_text(str(PERFDHCP_BUFFER))
+    try:
+        yield
+    finally:
+        RECEIVE_DEFAULT.write_text(before)
+
+
 def measure(
     place: Namespace, process: Process, scene: str, server: str, rate: int, seconds: int
 ) -> Measured:
@@ -197,13 +216,14 @@ def measure(
     machines.write_text("".join(f"{mac.hex(':')}\n" for mac in CLIENTS))
     before, busy, ran = cpu_seconds(process), busy_seconds(), children_seconds()
     begin = time.monotonic()
-    output = place.run(
-        [
-            require_tool("perfdhcp", "kea-admin"), "-4", "-r", str(rate), "-M", machines,
-            "-p", str(seconds), "-W", "1000000", "-l", CLIENT, SERVER,
-        ],
-        timeout=seconds + 30, status=None,
-    )  # fmt: skip
+    with large_buffers():
+        output = place.run(
+            [
+                require_tool("perfdhcp", "kea-admin"), "-4", "-r", str(rate), "-M", machines,
+                "-p", str(seconds), "-W", "1000000", "-l", CLIENT, SERVER,
+            ],
+            timeout=seconds + 30, status=None,
+        )  # fmt: skip
     sent = [int(found) for found in re.findall(r"sent packets: (\d+)", output)]
     received = [int(found) for found in re.findall(r"received packets: (\d+)", output)]
     delays = [float(found) for found in re.findall(r"avg delay: ([\d.]+) ms", output)]
