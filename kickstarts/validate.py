@@ -54,18 +54,44 @@ def read(text: str, syntax: str) -> Reading:
         warnings.simplefilter("ignore", KickstartWarning)
         parser = _Parser(makeVersion(syntax))
         parser.read_all(text)
-    scripts = tuple(
-        Script(_section(each), each.lineno, each.interp, each.script)
-        for each in parser.handler.scripts
-    )
-    made = "\n".join(each.text for each in scripts if each.section.startswith("%pre"))
-    lost = [
-        Finding(_line_of(f"%include {path}", text), f"%include {path}: no %pre script writes it")
-        for path in parser.included
-        if path not in made
-    ]
+        scripts = tuple(
+            Script(_section(each), each.lineno, each.interp, each.script)
+            for each in parser.handler.scripts
+        )
+        included = {*_included(text, parser, scripts)}
     packages = tuple(parser.handler.packages.packageList)
-    return Reading(tuple(sorted({*parser.findings, *lost})), scripts, packages)
+    return Reading(tuple(sorted({*parser.findings, *included})), scripts, packages)
+
+
+def _included(text: str, parser: "_Parser", scripts: Sequence[Script]) -> Iterator[Finding]:
+    """What is wrong with the parts that %pre writes; the installer reads them as the rest."""
+    before = [each for each in scripts if each.section.startswith("%pre")]
+    for path in parser.included:
+        writers = [each for each in before if path in each.text]
+        if not writers:
+            line = _line_of(f"%include {path}", text)
+            yield Finding(line, f"%include {path}: no %pre script writes it")
+        for script in writers:
+            for match in PART.finditer(script.text.replace(path, INCLUDED)):
+                inner = _Parser(parser.handler)
+                inner.read_all(VARIABLE.sub(_some, match["text"]))
+                first = script.line + match.string.count("\n", 0, match.start("text"))
+                for each in inner.findings:
+                    line = first + each.line if each.line else script.line
+                    yield Finding(line, f"{path}: {each.message}")
+
+
+INCLUDED = "@included@"
+PART = re.compile(
+    rf"^cat >{INCLUDED} <<(?P<end>\w+)\n(?P<text>.*?)^(?P=end)$", re.MULTILINE | re.DOTALL
+)
+VARIABLE = re.compile(r"\$(?:(?P<number>[1-9])|\w+)")
+
+
+def _some(variable: re.Match[str]) -> str:
+    """What a script may put in the place of a variable: a disk, or a list of ports."""
+    number = variable["number"]
+    return f"sd{chr(ord('a') + int(number) - 1)}" if number else "eth0,eth1"
 
 
 WRITTEN = re.compile(

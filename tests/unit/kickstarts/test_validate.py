@@ -2,7 +2,9 @@
 
 import pytest
 
+from kickstarts.render import render
 from kickstarts.validate import Finding, validate
+from tests.unit.kickstarts.plans import PLAN
 
 
 def test_every_problem_is_told_with_its_line():
@@ -35,3 +37,22 @@ def test_an_include_is_written_by_a_pre_script_or_missing():
 def test_nothing_is_printed(capsys):
     validate("bogus\n%pre\n", "F43")
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("zerombr\n", "zerombra\n", "Unknown command: zerombra"),
+        ("--fstype=xfs\npart pv.01", "--fsstype=xfs\npart pv.01", "Unexpected arguments"),
+        ("bootloader --boot-drive=$1", "bootloader --boot-drive='$1", "No closing quotation"),
+    ],
+)
+def test_what_a_script_writes_for_the_installer_is_read_too(old, new, message):
+    text = render(PLAN)
+    assert text.count(old) == 1
+    spoiled = text.replace(old, new)
+    (finding,) = validate(spoiled, "RHEL9")
+    assert finding.message.startswith("/tmp/rackseed-disks.ks: ")
+    assert message in finding.message
+    lines = spoiled.splitlines()
+    assert new.splitlines()[0] in lines[finding.line - 1] or "No closing" in message
