@@ -127,6 +127,12 @@ def warn(inventory: Inventory, interfaces: Sequence[str]) -> list[Problem]:
         message = f"there is no interface {network.interface} on this machine"
         hint = suggestion(network.interface, sorted(set(interfaces) - {"lo"}))
         warnings.append(Problem(network.place or top, "network.interface", message, hint))
+    for role in inventory.roles.values():
+        if ("migration", "tcp") in role.options:
+            message = "with migration: tcp every machine that reaches port 16509 owns the guests"
+            hint = "take it out: without it guests move by ssh"
+            key = f"roles.{role.name}.options"
+            warnings.append(Problem(role.place or top, key, message, hint))
     for host in inventory.hosts.values():
         grub = host.secure_boot or host.loader is Loader.GRUB
         if grub and network.http_port != GRUB_PORT:

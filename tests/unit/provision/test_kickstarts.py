@@ -17,6 +17,7 @@ from provision.errors import AnswerError
 from provision.inventory.load import load
 from provision.inventory.model import Administrator
 from provision.inventory.problems import InventoryInvalid
+from provision.inventory.verify import warn
 from provision.lifecycle import HostState
 from provision.run import run
 from provision.secrets import read_secrets
@@ -215,6 +216,16 @@ def test_shellcheck_knows_whose_shell_reads_a_script(tmp_path):
     verify_answers.verify_answers(inventory, lambda argv: seen.append(argv) or "")
     shells = {word for argv in seen for word in argv if word.startswith("--shell=")}
     assert shells == {"--shell=dash"}
+
+
+def test_open_migration_is_chosen_with_a_warning(tmp_path):
+    text = RACK.replace("cpu_mode: host-passthrough", "migration: tcp")
+    inventory = load(write_rack(tmp_path, text))
+    assert verify_answers.verify_answers(inventory, None) == []
+    compute, gpu = warn(inventory, ["br-prov"])
+    assert (compute.key, gpu.key) == ("roles.compute.options", "roles.gpu.options")
+    assert "every machine that reaches port 16509 owns the guests" in compute.message
+    assert warn(load(write_rack(tmp_path)), ["br-prov"]) == []
 
 
 def test_a_role_whose_package_is_in_no_repository_is_told_once_for_each_system(tmp_path):
