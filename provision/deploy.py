@@ -225,12 +225,16 @@ def judge_secrets(
 def judge_report(
     token: TokenRecord | None, kind: ReportKind, address: IPv4Address, now: datetime
 ) -> Rejected | None:
-    """Whether a token takes a report; None: it does. A repetition of the last report is fine."""
+    """Whether a token takes a report; None: it does. A repetition of the last report is fine.
+
+    So is the end of an installation that had failed: its steps can be resumed on the host.
+    """
     if token is None or token.purpose is not Purpose.REPORT:
         return Rejected("no report is expected under this URL")
     if address != token.address:
         return Rejected(f"a report came from {address}, it is for {token.address}", alarm=True)
-    if token.closed_by is not None and token.closed_by != kind.value:
+    resumed = token.closed_by == ReportKind.FAILED.value and kind is ReportKind.INSTALLED
+    if token.closed_by not in (None, kind.value) and not resumed:
         return Rejected(f"this boot session ended with '{token.closed_by}'")
     if token.withdrawn_at is not None:
         return Rejected("the URL was withdrawn: a newer boot script or another order replaced it")

@@ -95,6 +95,8 @@ TRANSITIONS: Mapping[tuple[HostState, EventKind], HostState | Back] = {
     (_S.ACTIVE, _E.ARMED): _S.ARMED,
     (_S.ACTIVE, _E.RESCUE_STARTED): _S.RESCUE,
     (_S.FAILED, _E.ARMED): _S.ARMED,
+    # What had stopped was mended on the host, and went on to its end.
+    (_S.FAILED, _E.INSTALLED): _S.ACTIVE,
     (_S.FAILED, _E.RESCUE_STARTED): _S.RESCUE,
     (_S.RESCUE, _E.INSPECTED): _S.RESCUE,
     (_S.RESCUE, _E.PROGRESS): _S.RESCUE,

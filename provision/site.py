@@ -229,7 +229,7 @@ class InventorySite:
             rejected = deploy.judge_report(found, report.kind, address, self._clock())
             if found is None or rejected is not None:
                 return Refusal(rejected.reason if rejected else "withdrawn")
-            if found.closed_by is not None:
+            if found.closed_by == report.kind.value:
                 return None  # the client did not hear our first answer
             return self._take(connection, found, report)
 
@@ -250,6 +250,8 @@ class InventorySite:
             events.append(connection, [event])
         else:
             record = hosts.lock(connection, token.host, now)
+            if token.closed_by is not None and record.arming != token.arming:
+                return Refusal(f"this boot session ended with '{token.closed_by}'")
             # A machine may say the same as often as it likes: only what changes is kept for ever.
             after = advance(record.state, kind, record.prior or HostState.ENROLLED)
             event = replace(event, observed=isinstance(after, Illegal) or after is record.state)

@@ -109,6 +109,8 @@ REPORT = token(purpose=Purpose.REPORT)
          timedelta(), "ended with 'installed'"),
         (replace(REPORT, closed_by="failed", used_at=NOW), ReportKind.PROGRESS, ADDRESS,
          timedelta(), "ended with 'failed'"),
+        (replace(REPORT, closed_by="failed", used_at=NOW), ReportKind.INSTALLED, ADDRESS,
+         timedelta(), None),
         (token(), ReportKind.INSTALLED, ADDRESS, timedelta(), "no report is expected"),
         (None, ReportKind.INSTALLED, ADDRESS, timedelta(), "no report is expected"),
         (REPORT, ReportKind.INSTALLED, ELSEWHERE, timedelta(), "came from 10.20.0.99"),

@@ -439,9 +439,27 @@ def test_a_last_report_repeated_changes_nothing_and_is_welcome(site, store, kind
         assert site.report(report, AT["img"], Report(kind, "done")) is None
     assert store.record("img").state is state
     assert kinds(store, "img", kind.value) == [kind.value]
-    other = Report(ReportKind.FAILED if kind is ReportKind.INSTALLED else ReportKind.INSTALLED)
+    other = Report(ReportKind.FAILED if kind is ReportKind.INSTALLED else ReportKind.PROGRESS)
     assert "ended with" in site.report(report, AT["img"], other).reason
     assert store.record("img").state is state
+
+
+def test_an_installation_that_failed_and_was_resumed_on_the_host_is_installed(site, store):
+    report = begin_installation(site, store)
+    assert site.report(report, AT["img"], Report(ReportKind.FAILED, "step 40 failed")) is None
+    for _ in range(2):
+        assert site.report(report, AT["img"], Report(ReportKind.INSTALLED, "all done")) is None
+    assert store.record("img").state is S.ACTIVE
+    assert site.report(report, AT["img"], Report(ReportKind.FAILED)) is not None
+
+
+def test_a_host_that_failed_and_was_armed_again_is_not_installed_by_its_old_session(site, store):
+    report = begin_installation(site, store)
+    assert site.report(report, AT["img"], Report(ReportKind.FAILED)) is None
+    arm(store, ["img"])
+    refused = site.report(report, AT["img"], Report(ReportKind.INSTALLED))
+    assert "ended with 'failed'" in refused.reason
+    assert store.record("img").state is S.ARMED
 
 
 def test_a_host_whose_delivery_was_never_noted_is_installed_by_its_own_report(site, store):
