@@ -5,12 +5,13 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from provision.cli.report import ExitStatus, run_to_status, status_table
 
@@ -61,14 +62,35 @@ class LazyCommand(TyperCommand):
         module, _, attribute = self.entry.target.partition(":")
         found = getattr(import_module(module), attribute)
         if isinstance(found, typer.Typer):
-            return typer.main.get_command(found)
+            return with_plain_arguments(typer.main.get_command(found))
         holder = typer.Typer(add_completion=False, rich_markup_mode=None)
         holder.command(name=self.name, help=keep_examples(found.__doc__ or ""))(found)
-        return typer.main.get_command(holder)
+        return with_plain_arguments(typer.main.get_command(holder))
 
     def make_context(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401
         """Hand parsing to the real command; what runs is the context's own command."""
         return self.load().make_context(*args, **extra)
+
+
+def with_plain_arguments(command: Any) -> Any:  # noqa: ANN401
+    """Have the help of a command and its subcommands name arguments as people type them.
+
+    Typer would add the type that the function has in Python: `HOST <list[str]>`.
+    """
+    for parameter in command.params:
+        if isinstance(parameter, TyperArgument):
+            setattr(parameter, "get_help_record", partial(_help_record, parameter))  # noqa: B010
+    for subcommand in getattr(command, "commands", {}).values():
+        with_plain_arguments(subcommand)
+    return command
+
+
+def _help_record(argument: TyperArgument, context: Any) -> tuple[str, str] | None:  # noqa: ANN401
+    record = TyperArgument.get_help_record(argument, context)
+    if record is None:
+        return None
+    name = (argument.metavar or argument.name or "").removesuffix("...")
+    return name if argument.nargs == 1 else f"{name}...", record[1]
 
 
 class LazyGroup(TyperGroup):

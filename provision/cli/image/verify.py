@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def verify(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="qcow2 or raw files, ours or not.")
+        list[Path], typer.Argument(metavar="IMAGE", help="qcow2 or raw files, ours or not.")
     ],
     write: Annotated[
         bool, typer.Option("--write", help="Also write IMAGE.seal.json beside each image.")

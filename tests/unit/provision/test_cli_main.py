@@ -34,6 +34,23 @@ def test_every_command_explains_itself_with_an_example(capsys, name):
     assert f"  rackseed {name}" in shown.split("Example", 1)[1]
 
 
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("arm", "HOST...  Names of hosts."),
+        ("status", "HOST...  These hosts; else all."),
+        ("explain", "HOST|MAC  A host, or any machine by MAC address."),
+        ("rpm build", "SPEC...  "),
+        ("image verify", "IMAGE...  "),
+    ],
+)
+def test_arguments_are_named_as_people_type_them(capsys, command, line):
+    assert invoke([*command.split(), "--help"]) == 0
+    shown = capsys.readouterr().out.partition("Arguments:")[2]
+    assert f"  {line}" in shown
+    assert "<" not in shown.partition("Options:")[0]
+
+
 def test_every_module_of_commands_is_in_the_table():
     modules = {f"provision.cli.{path.stem}" for path in Path(cli.__file__).parent.glob("*.py")}
     shared = {f"provision.cli.{name}" for name in ("__init__", "main", "options", "report")}
