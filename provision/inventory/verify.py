@@ -13,8 +13,9 @@ from pxe.boot import Loader
 GRUB_PORT = 80
 """The only HTTP port that GRUB before 2.12 can reach."""
 
+GZIP = b"\x1f\x8b"
 PACKED: Mapping[bytes, tuple[str, str]] = {
-    b"\x1f\x8b": ("gzip", ".gz"),
+    GZIP: ("gzip", ".gz"),
     b"\xfd7zXZ\0": ("xz", ".xz"),
     b"\x28\xb5\x2f\xfd": ("zstd", ".zst"),
 }
@@ -43,9 +44,33 @@ def verify_files(inventory: Inventory) -> list[Problem]:
             problems.append(Problem(need.place, need.key, trouble, hint))
         elif need.key.endswith(".image"):
             problems += verify_image(inventory.artifacts / path, need.place, need.key)
+    problems += verify_hypervisors(inventory)
     for answer, (place, key) in _answers(inventory).items():
         problems += verify_template(answer, place, key)
     return problems
+
+
+def verify_hypervisors(inventory: Inventory) -> list[Problem]:
+    """What iPXE starts is not packed: on BIOS it unpacks nothing, as GRUB and mboot.c32 do."""
+    problems: dict[str, Problem] = {}
+    for host in inventory.hosts.values():
+        system = views.system_of(host.role, inventory)
+        if system is None or system.hypervisor is None or host.loader is not Loader.IPXE:
+            continue
+        path = inventory.artifacts / system.hypervisor
+        if file_trouble(inventory.artifacts, system.hypervisor) or not _is_gzip(path):
+            continue  # told already, or sound
+        message = f"{path} is packed, expected it unpacked: {host.name} boots by iPXE"
+        hint = f"gunzip --keep {path}, then  hypervisor: {system.hypervisor.removesuffix('.gz')}"
+        key = f"systems.{system.name}.hypervisor"
+        problem = Problem(system.place or Place(inventory.path, 1), key, message, hint)
+        problems.setdefault(system.name, problem)
+    return list(problems.values())
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == GZIP
 
 
 def file_trouble(folder: Path, path: str) -> str | None:

@@ -1,12 +1,15 @@
 """Every installer's answer by one name."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from kickstarts import installers
 from kickstarts.errors import UnknownSystem
 from kickstarts.plan import Packages
+from kickstarts.roles import roles
+from kickstarts.systems import SYSTEMS
 from kickstarts.values import Secret
 from tests.unit.kickstarts.plans_deb import HASH, TOKEN, plain
 
@@ -53,6 +56,17 @@ def test_what_an_installer_would_not_take_is_told(system, old, new):
     text = installers.answer(plan_of(system))
     assert old in text
     assert installers.read(text.replace(old, new), system).findings
+
+
+@pytest.mark.parametrize("system", installers.INSTALLERS)
+def test_each_system_was_read_by_a_person(system):
+    folder = Path(__file__).parents[2] / "golden" / "kickstarts" / system
+    kept = {path.stem for path in folder.iterdir()}
+    if system in SYSTEMS:
+        cloud = set(roles()) if SYSTEMS[system].cloud else {"base"}
+        assert kept == cloud
+    else:
+        assert kept == {"plain", "full"}
 
 
 def test_no_two_installers_share_a_system():

@@ -11,6 +11,7 @@ from provision.arming import arm
 from provision.cli.main import invoke
 from provision.inventory.load import load
 from provision.inventory.problems import InventoryInvalid
+from provision.inventory.verify import verify_files
 from provision.lifecycle import HostState
 from provision.run import run
 from provision.site import InventorySite
@@ -104,6 +105,21 @@ def test_what_loads_a_hypervisor_has_to_be_installed(tmp_path):
     told = [problem.message for problem in verify.verify_programs(load(write(tmp_path)), empty)]
     assert any("boot program mboot.c32 is not installed" in each for each in told)
     assert any("grub/x86_64-efi/multiboot2.mod is not installed" in each for each in told)
+
+
+def test_a_packed_hypervisor_is_no_food_for_ipxe(tmp_path):
+    folder = tmp_path / "artifacts"
+    for name in ("xcp-ng-8.3/xen.gz", "xcp-ng-8.3/vmlinuz", "xcp-ng-8.3/install.img",
+                 "debian-13/linux", "debian-13/initrd.gz"):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\x1f\x8b\x08")
+    inventory = load(write(tmp_path))
+    (problem,) = verify_files(inventory)
+    assert problem.key == "systems.xcp-ng-8.3.hypervisor"
+    assert problem.message.endswith("xen.gz is packed, expected it unpacked: any boots by iPXE")
+    assert (problem.hint or "").endswith("then  hypervisor: xcp-ng-8.3/xen")
+    (folder / "xcp-ng-8.3/xen.gz").write_bytes(b"\x7fELF")
+    assert verify_files(inventory) == []
 
 
 MISTAKES = [
