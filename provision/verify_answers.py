@@ -40,7 +40,6 @@ def verify_answers(
 
     `run` starts the readers that are programs, those of them that the machine `has`; None: none.
     """
-    start = run if run is not None and has(SHELLCHECK) else None
     refused: dict[tuple[str, str, str | None], list[Host]] = {}
     kinds: dict[InstallPlan, Host] = {}
     for host in progress("plans of hosts", inventory.hosts.values()):
@@ -57,10 +56,22 @@ def verify_answers(
     ]
     scripts: set[tuple[str, str]] = set()
     for host in progress("answers, one of each kind", kinds.values()):
-        problems += _read(inventory, host, start, scripts)
-        if run is not None and host.role.install is Install.PRESEED and has(DEBCONF):
-            problems += _check_selections(inventory, host, run)
+        problems += verify_answer(inventory, host, run, scripts, has)
     return problems
+
+
+def verify_answer(
+    inventory: Inventory,
+    host: Host,
+    run: Run | None,
+    known: set[tuple[str, str]] | None = None,
+    has: Callable[[str], object] = shutil.which,
+) -> Iterator[Problem]:
+    """What is wrong with the answer of ours for one host; `known` are scripts read before."""
+    start = run if run is not None and has(SHELLCHECK) else None
+    yield from _read(inventory, host, start, set() if known is None else known)
+    if run is not None and host.role.install is Install.PRESEED and has(DEBCONF):
+        yield from _check_selections(inventory, host, run)
 
 
 def verify_secrets(inventory: Inventory) -> list[Problem]:

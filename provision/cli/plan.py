@@ -18,7 +18,8 @@ from provision.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provision.inventory.model import Inventory
+    from provision.inventory.model import Host, Inventory
+    from provision.inventory.problems import Problem
     from provision.plan import HostPlan
     from provision.store.hosts import HostRecord
 
@@ -41,7 +42,8 @@ def plan(
 ) -> int:
     """Show what each host would be served at its next boot, and what that would change.
 
-    Nothing is served, written or used up: where a single-use URL will be, <single-use> stands.
+    Nothing is served, written or used up: where a single-use URL will be, <single-use> stands. An
+    answer of ours that is shown is also given to its installer's own reader and to shellcheck.
 
     Examples:
       rackseed plan
@@ -51,6 +53,7 @@ def plan(
     """
     from provision import plan as planning
     from provision.inventory.load import load
+    from provision.inventory.problems import InventoryInvalid
     from provision.inventory.views import settings
 
     if answer and not host:
@@ -80,7 +83,18 @@ def plan(
         show_host(plans[0], answers.get(host))
     else:
         show_table(plans)
+    if answers and (problems := problems_of(loaded, plans[0].host)):
+        raise InventoryInvalid(problems)
     return report.ExitStatus.DONE
+
+
+def problems_of(inventory: "Inventory", host: "Host") -> "list[Problem]":
+    """What the readers of a host's answer say of it: its installer's own, and shellcheck."""
+    from provision.inventory.views import answered_by_us
+    from provision.run import run
+    from provision.verify_answers import verify_answer
+
+    return list(verify_answer(inventory, host, run)) if answered_by_us(host.role) else []
 
 
 def show_difference(inventory: "Inventory", host: str, url: str, as_json: bool) -> int:

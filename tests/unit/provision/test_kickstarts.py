@@ -264,6 +264,17 @@ def test_a_plan_shows_the_kickstart_without_its_secrets(rack, capsys):
     assert "--iscrypted --password=***" in answer
 
 
+def test_a_plan_tells_what_the_installer_would_not_take_by_its_line(rack, capsys, monkeypatch):
+    kind = installers.KICKSTART
+    broken = replace(kind, render=lambda *a, **k: "bogus\n" + kind.render(*a, **k))
+    monkeypatch.setitem(installers.INSTALLERS, "rocky-9", broken)
+    command = ["plan", "ctl01", "--armed", "--answer", "-i", str(rack)]
+    assert invoke(command) == 2
+    shown = capsys.readouterr()
+    assert "| bogus" in shown.out
+    assert "the kickstart of ctl01, line 1: Unknown command: bogus" in shown.err
+
+
 def test_an_administrator_does_not_show_his_hash():
     assert HASH not in repr(Administrator("grace", (), HASH))
 
