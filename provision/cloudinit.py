@@ -116,5 +116,6 @@ def _user(who: Administrator) -> dict[str, Any]:
         "sudo": MAY_BECOME_ROOT if who.password else BECOMES_ROOT,
         "lock_passwd": who.password is None,
         "ssh_authorized_keys": list(who.ssh_keys),
+        "passwd": who.password,
     }
-    return told | ({"passwd": who.password} if who.password else {})
+    return {key: value for key, value in told.items() if value not in ([], None)}
