@@ -45,7 +45,8 @@ class File:
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         handle = FileIO(os.open(self.path, flags))  # without a buffer: who reads it reads much
         found = os.fstat(handle.fileno())
-        if (found.st_dev, found.st_ino, found.st_size) != (self.device, self.inode, self.size):
+        same = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        if same != (self.device, self.inode, self.size, self.mtime_ns):
             handle.close()
             raise FileNotFoundError(f"{self.path} was replaced while it was asked for")
         return handle
@@ -106,7 +107,7 @@ def normalise(path: str) -> PurePosixPath | None:
     if len(path) > NAME_LIMIT:
         return None
     path = _decoded(path.rstrip("\0\xff\udcff"))
-    if any(not character.isprintable() for character in path):
+    if not path.isprintable():
         return None
     parts: list[str] = []
     for part in path.replace("\\", "/").split("/"):

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Final
 
-from pxe.catalog import Catalog, File, NotFound, ScriptName, Text, script_name
+from pxe.catalog import Catalog, File, NotFound, ScriptName, Text, normalise, script_name
 from pxe.errors import DecodeError
 from pxe.http.exchange import Ended, Request, Responding, Response, refusal, text
+from pxe.http.files import RecentFiles, file_response
 from pxe.http.report import decode_report
 from pxe.http.scripts import Scripts
-from pxe.http.select import content_type, entity_tag, select
 from pxe.site import Observation, Outcome, Refusal, Service, Site
 
 ASK_AGAIN_SECONDS: Final = 5
@@ -34,6 +34,7 @@ class BootApp:
         self._site = site
         self._catalog = catalog
         self._scripts = Scripts(catalog)
+        self._recent = RecentFiles()
         self._routes: Mapping[tuple[str, int], tuple[str, _Handler]] = {
             ("healthz", 1): ("GET HEAD", self._health),
             ("answer", 2): ("GET", self._answer),
@@ -42,16 +43,20 @@ class BootApp:
 
     def takes_body(self, request: Request) -> bool:
         """A report has one; what other requests bring is not read."""
-        return request.name is not None and self._route(request.name) == ("POST", self._report)
+        name = normalise(request.path)
+        return name is not None and self._route(name) == ("POST", self._report)
 
     def respond(self, request: Request) -> Responding:
         """The response, or what makes it."""
-        if request.name is None:
+        if response := self._recent.response(request):
+            return response
+        name = normalise(request.path)
+        if name is None:
             return refusal(404, _NO_FILE, "no such name can be in the tree")
-        methods, handler = self._route(request.name)
+        methods, handler = self._route(name)
         if request.method not in methods.split():
             return refusal(405, f"this path takes {methods} only")
-        return handler(request, request.name)
+        return handler(request, name)
 
     def ended(self, ended: Ended) -> None:
         """Tell the site what came of a request."""
@@ -64,7 +69,7 @@ class BootApp:
                 service=Service.HTTP,
                 outcome=_outcome(status),
                 at=datetime.now(UTC),
-                subject=_subject(request.name),
+                subject=_subject(self._recent.name(request.path) or normalise(request.path)),
                 reason=ended.failure or (response.reason if response else ""),
                 client=known.client if known else None,
                 address=request.peer,
@@ -90,9 +95,11 @@ class BootApp:
         match self._catalog.common(name):
             case File() as found:
                 try:
-                    return _file_response(request, name, found)
+                    response = file_response(request, name, found)
                 except OSError as error:
                     return refusal(404, _NO_FILE, str(error))
+                self._recent.keep(request.path, name, found)
+                return response
             case other:
                 return _text_response(other)
 
@@ -127,23 +134,6 @@ def _text_response(made: Text | NotFound) -> Response:
     if isinstance(made, NotFound):
         return refusal(404, _NO_FILE, made.reason)
     return text(200, made.body, content_type=made.content_type)
-
-
-def _file_response(request: Request, name: PurePosixPath, file: File) -> Response:
-    """The part of a file that the request's headers select. Raises OSError when it is gone."""
-    bare = request.method == "HEAD"
-    selection = select(file, request.headers, head=bare)
-    fields = [f"ETag: {entity_tag(file)}", "Accept-Ranges: bytes"]
-    if content_range := selection.content_range(file.size):
-        fields.append(f"Content-Range: {content_range}")
-    if selection.status != 304:
-        kind = content_type(name, request.headers.get("User-Agent", ""))
-        fields += [f"Content-Type: {kind}", f"Content-Length: {selection.length}"]
-    response = Response(selection.status, fields=tuple(fields))
-    if selection.length and not bare:
-        response.file = file.open()
-        response.offset, response.length = selection.offset, selection.length
-    return response
 
 
 def _subject(name: PurePosixPath | None) -> str:

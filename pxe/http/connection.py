@@ -13,7 +13,6 @@ from typing import Any, Final
 from aiohttp import StreamReader
 from aiohttp.http import HttpVersion11, RawRequestMessage
 
-from pxe.catalog import normalise
 from pxe.http.exchange import App, Ended, Request, Response, head, refusal, text
 from pxe.http.reader import Malformed, Reader
 from pxe.http.transfer import DELIVERY_LIMIT, Undelivered, acknowledged, longest
@@ -198,8 +197,8 @@ class Connection:
     def _take(self, message: RawRequestMessage, payload: StreamReader) -> None:
         self._message, self._payload = message, payload
         self._began = monotonic()
-        name = normalise(message.url.raw_path)
-        self._request = request = Request(message.method, name, message.headers, self._peer)
+        path = message.url.raw_path
+        self._request = request = Request(message.method, path, message.headers, self._peer)
         last = message.should_close or message.upgrade or self._shared.stopping
         self._keep = self._keep and not last
         if payload.is_eof():

@@ -7,7 +7,6 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import IPv4Address
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -17,8 +16,8 @@ class Request(NamedTuple):
     """One request whose head, and body where one was wanted, has arrived whole."""
 
     method: str
-    name: PurePosixPath | None
-    """In the tree; None: there can be no such name."""
+    path: str
+    """As it came off the wire, without query."""
     headers: Mapping[str, str]
     """By their names in any case."""
     peer: IPv4Address
