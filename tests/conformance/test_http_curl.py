@@ -164,9 +164,9 @@ async def test_a_big_report_waits_for_100_continue_and_is_taken(
     assert len(site.reports[0].data["x"]) == 900_000
 
 
-async def test_tls_serves_the_same_with_a_certificate(
-    site: MemorySite, catalog: Catalog, tmp_path: Path
-):
+@pytest.fixture
+async def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1, and its key."""
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     await run(
         require_tool("openssl"),
@@ -174,15 +174,67 @@ async def test_tls_serves_the_same_with_a_certificate(
         *("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"),
         *("-keyout", key, "-out", certificate),
     )
-    server = await start_http(BootApp(site, catalog), LISTEN, tls=ssl_context(certificate, key))
-    try:
-        options = (require_tool("curl"), "--silent", "--fail", "--cacert", certificate)
-        base = f"https://127.0.0.1:{server.port}"
-        assert await run(*options, f"{base}/artifacts/initrd.img") == CONTENT
-        assert await run(*options, "--range", "9-", f"{base}//shimx64.efi", "--head")
-        assert await run(*options, f"{base}/answer/t0ken") == b"disk=first\n"
-        async with asyncio.timeout(5):
-            while site.delivered != ["t0ken"]:
-                await asyncio.sleep(0.01)
-    finally:
-        await server.stop()
+    return certificate, key
+
+
+@pytest.fixture
+async def secure(
+    site: MemorySite, catalog: Catalog, certificate: tuple[Path, Path]
+) -> AsyncIterator[HttpServer]:
+    tls = ssl_context(*certificate)
+    server = await start_http(BootApp(site, catalog), LISTEN, tls=tls, idle=2)
+    yield server
+    await server.stop()
+
+
+@pytest.mark.parametrize("version", ["--tlsv1.3", "--tls-max=1.2"])
+async def test_tls_serves_the_same_with_a_certificate(
+    site: MemorySite,
+    secure: HttpServer,
+    certificate: tuple[Path, Path],
+    tmp_path: Path,
+    version: str,
+):
+    maximum = version.split("=")
+    options = (require_tool("curl"), "--silent", "--fail", "--cacert", certificate[0], *maximum)
+    base = f"https://127.0.0.1:{secure.port}"
+    assert await run(*options, f"{base}/artifacts/initrd.img") == CONTENT
+    both = await run(*options, *[f"{base}/artifacts/initrd.img"] * 2, "--range", "5-")
+    assert both == CONTENT[5:] * 2
+    assert await run(*options, "--range", "9-", f"{base}//shimx64.efi", "--head")
+    body = tmp_path / "body"
+    body.write_text(json.dumps({"kind": "inspection", "data": {"x": "y" * 900_000}}))
+    await run(*options, f"{base}/report/t0ken", "--data-binary", f"@{body}")
+    assert len(site.reports[0].data["x"]) == 900_000
+    assert await run(*options, f"{base}/answer/t0ken") == b"disk=first\n"
+    async with asyncio.timeout(5):
+        while site.delivered != ["t0ken"]:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_no_tls_is_cut_off_and_the_next_client_is_served(
+    secure: HttpServer, certificate: tuple[Path, Path]
+):
+    for words in (
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"\x16",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", secure.port)
+        writer.write(words)
+        try:
+            async with asyncio.timeout(5):
+                assert b"HTTP" not in await reader.read()
+        except ConnectionError:
+            pass
+        writer.close()
+    url = f"https://127.0.0.1:{secure.port}/healthz"
+    assert await run(require_tool("curl"), "-sf", "--cacert", certificate[0], url) == b"ok\n"
+
+
+async def test_a_slow_client_gets_all_of_a_file_over_tls(
+    secure: HttpServer, certificate: tuple[Path, Path]
+):
+    url = f"https://127.0.0.1:{secure.port}/artifacts/initrd.img"
+    options = ("-sf", "--cacert", certificate[0], "--limit-rate", "5M", "--range", "0-9999999")
+    assert await run(require_tool("curl"), *options, url) == CONTENT[:10_000_000]

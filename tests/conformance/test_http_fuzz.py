@@ -11,6 +11,7 @@ import pytest
 from pxe.catalog import Catalog
 from pxe.http.app import BootApp
 from pxe.http.server import start_http
+from pxe.http.turns import SMALL
 from tests.sites import LOOPBACK, SETTINGS, MemorySite
 
 LISTEN = dataclasses.replace(SETTINGS, address=LOOPBACK, http_port=0)
@@ -29,6 +30,10 @@ SEEDS = (
     b"GET /pxelinux.cfg/7F000001 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\nCONNECT x:1 HTTP/1.1\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"POST /report/t0ken HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /artifacts/a HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /artifacts/big HTTP/1.1\r\nHost: x\r\n\r\nGET /artifacts/a HTTP/1.1\r\nHost: x\r\n\r\n"
+    * 3,
 )
 INSERTS = (
     *(b"\r\n", b"\0", b"%", b"%00", b"..", b"/", b"\\", b"//", b" ", b":", b"\xff", b"99999999999"),
@@ -57,40 +62,66 @@ def mutated(chance: random.Random) -> bytes:
     return bytes(data)
 
 
+def open_files() -> int:
+    """Descriptors of this process."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def attack(port: int, data: bytes, chance: random.Random) -> bytes:
+    """Say it in one of the ways in which clients end; returns what came back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    way = chance.randrange(40)
+    try:
+        if way < 10:  # in pieces
+            for start in range(0, len(data), cut := chance.randint(1, 200)):
+                writer.write(data[start : start + cut])
+                await asyncio.sleep(0)
+        else:
+            writer.write(data)
+        if way == 39:
+            await asyncio.sleep(0)
+            writer.transport.abort()
+            return b""
+        if way != 38:  # who says nothing more is ended by the limit
+            writer.write_eof()
+        async with asyncio.timeout(20):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
 async def test_no_request_hurts_the_server(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts/a").write_bytes(b"x" * 1000)
+    (tmp_path / "artifacts/big").write_bytes(b"x" * (SMALL + 1))
     site = MemorySite()
     catalog = Catalog({}, tmp_path / "artifacts", None, site, LISTEN)
-    server = await start_http(BootApp(site, catalog), LISTEN, idle=0.2)
+    before = open_files()
+    server = await start_http(BootApp(site, catalog), LISTEN, idle=0.5)
     unhandled: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: unhandled.append(what))
     chance = random.Random(SEED)
     inputs = iter([mutated(chance) for _ in range(REQUESTS)])
 
-    async def attack() -> None:
+    async def attacks() -> None:
         for data in inputs:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            try:
-                writer.write(data)
-                writer.write_eof()
-                async with asyncio.timeout(10):
-                    answer = await reader.read()
-            except ConnectionError:
-                continue
-            finally:
-                writer.close()
+            answer = await attack(server.port, data, chance)
             assert b"root:" not in answer
             assert not answer or answer.startswith(b"HTTP/1."), (data, answer)
 
     with caplog.at_level(logging.WARNING):
         async with asyncio.TaskGroup() as tasks:
             for _ in range(AT_ONCE):
-                tasks.create_task(attack())
+                tasks.create_task(attacks())
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    assert (await reader.read()).endswith(b"ok\n")
+    writer.write(b"GET /artifacts/big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).endswith(b"x" * (SMALL + 1))
     writer.close()
     await server.stop()
     assert unhandled == []
     assert [record for record in caplog.records if record.name.startswith("pxe")] == []
+    async with asyncio.timeout(10):
+        while open_files() > before:  # clients of ours are closed a moment later
+            await asyncio.sleep(0.05)
