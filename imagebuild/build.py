@@ -78,10 +78,12 @@ def build_image(recipe: Recipe, way: Way) -> Built:
     with workshop(settings.cache, [draft.partial]) as shop:
         story = _Story(recipe, way, _placed(draft, way, shop), shop)
         kept = story.choose()
-        story.run(layers.with_layers(story.plan, kept))
+        try:
+            story.run(layers.with_layers(story.plan, kept))
+        finally:
+            layers.keep(kept)  # what is whole is of use, however the rest ended
         report = story.verify()
         built = story.finish(report, kept)
-        layers.keep(kept)
         story.remember_times(kept)
     return built
 

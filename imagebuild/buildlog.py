@@ -5,10 +5,10 @@ from pathlib import Path
 
 TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \| ")
 WHY = re.compile(
-    r"^(E: |ERROR|error:|fatal:|Error: )|No space left on device|command not found"
+    r"^(E: |tar: |ERROR|error:|fatal:|Error: )|No space left on device|command not found"
     r"|Failed to |dpkg: error|Unable to |cannot |mkfs\.|: No such file or directory",
 )
-NOISE = re.compile(r"^\+|Failed to (?:open|resolve) .*ignoring|cannot open shared object")
+NOISE = re.compile(r"^\+|Failed to (?:open|resolve) .*ignoring|cannot open shared object|Can not write log")
 FULL = "No space left on device"
 LINES = 6
 TAIL_BYTES = 1 << 18

@@ -59,7 +59,7 @@ class Layers:
     skipped: str
     """What need not be made: `system`, `base` or nothing."""
     saves: Mapping[Path, Path]
-    """Partial archives and the names that they get when the build is done."""
+    """Archives that the build makes, whole as soon as they are there, and where they are kept."""
     elements: Path | None = None
     """The folder with the elements of a build that makes only its second half."""
 
@@ -147,7 +147,7 @@ def elements_without(
 
 
 def keep(layers: Layers) -> None:
-    """Give what a finished build left its name, and remove what nobody takes any more."""
+    """Keep what a build made, and remove what nobody takes any more."""
     for partial, final in layers.saves.items():
         with suppress(FileNotFoundError):
             partial.replace(final)
