@@ -27,6 +27,10 @@ NEEDED: Mapping[Install, Sequence[tuple[str, str]]] = {
 """What each way to install needs of its role, with an example."""
 
 
+FOR_OUR_ANSWERS = ("layout", "options", "more_packages", "root_password")
+"""What a role may say only where the answer is ours."""
+
+
 def check_all(draft: Draft, found: Findings) -> None:
     """Note everything that does not fit together."""
     for rule in RULES:
@@ -171,6 +175,22 @@ def answers_can_be_made(draft: Draft, found: Findings) -> None:
         found.add(draft.roles[name].key, message, f"{hint}add  answer: answers/host.ks.j2")
 
 
+def nothing_is_said_in_vain(draft: Draft, found: Findings) -> None:
+    """What a role says itself is for the way in which it is installed."""
+    for role in draft.roles.values():
+        install = role.own.get("install")
+        if install is None:
+            continue
+        ours = install in INSTALLED_BY_ANSWER and "answer" not in draft.resolved.get(role.name, {})
+        for name in FOR_OUR_ANSWERS if not ours else ():
+            if role.own.get(name):
+                own = install in INSTALLED_BY_ANSWER
+                beside = "a template of your own" if own else f"install: {install.value}"
+                message = f"'{name}' is for answers of ours, expected none beside {beside}"
+                hint = "take it out, or  answer" if own else "take it out"
+                found.add(f"{role.key}.{name}", message, hint)
+
+
 def hypervisors_are_known(draft: Draft, found: Findings) -> None:
     """An installer that runs above a hypervisor names it; no other one does."""
     for role in draft.roles.values():
@@ -273,6 +293,7 @@ RULES: Sequence[Callable[[Draft, Findings], None]] = (
     roles_have_what_they_need,
     systems_are_known,
     answers_can_be_made,
+    nothing_is_said_in_vain,
     hypervisors_are_known,
     hypervisors_can_be_started,
     host_roles_are_known,

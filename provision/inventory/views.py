@@ -46,6 +46,8 @@ REPOSITORIES = "rpm/"
 """Where the catalog shows package repositories, each under its system's name."""
 RELEASE = "rackseed-release"
 """The package that names our repository and brings its key."""
+DEVICES = "GPUS"
+"""The setting by which a role's steps know the devices that guests are given."""
 METAPACKAGES = "openstack-"
 """How the names of our metapackages begin, which roles leave out."""
 
@@ -146,6 +148,11 @@ def install_plan(
     """
     role, cloud = host.role, inventory.cloud
     kind = by_metapackage(package_of(role))
+    if role.options and kind.metapackage is None:
+        raise BadValue("options", "none on a role without a metapackage: they are its to know")
+    made = kind.of(cloud_around(host, inventory)) if kind.metapackage else kind()
+    if role.gpu_passthrough and not made.settings.get(DEVICES):
+        raise BadValue("gpu_passthrough", f"none: hosts with {package_of(role)} hand no devices on")
     ours = packages_url(role, inventory, base_url)
     system = system_of(role, inventory)
     return InstallPlan(
@@ -155,7 +162,7 @@ def install_plan(
         network=network_settings(host, inventory),
         report_url=Secret(report),
         secrets_url=Secret(secrets) if kind.secrets else None,
-        role=kind.of(cloud_around(host, inventory)) if kind.metapackage else kind(),
+        role=made,
         firmware=Firmware.BIOS if host.firmware is HostFirmware.BIOS else Firmware.UEFI,
         disks=disk_layout(role),
         packages=Packages(

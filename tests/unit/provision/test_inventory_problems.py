@@ -291,6 +291,20 @@ MISTAKES = [
     ),
     (
         "disk: smallest",
+        "disk: smallest, layout: plain",
+        "21: roles.compute.layout: 'layout' is for answers of ours, expected none beside install: "
+        "image",
+        "take it out",
+    ),
+    (
+        ", answer: a.j2",
+        ", answer: a.j2, more_packages: [vim]",
+        "20: roles.controller.more_packages: 'more_packages' is for answers of ours, expected none "
+        "beside a template of your own",
+        "take it out, or  answer",
+    ),
+    (
+        "disk: smallest",
         "disk: /dev/sda",
         "21: roles.compute.disk: found '/dev/sda', expected smallest, largest, first, or a disk's "
         "serial number or path below /dev/disk/by-path",

@@ -123,6 +123,11 @@ MISTAKES = [
      "for ctl01: no role installs the package openstack-node-ful, expected one of"),
     ('gpu_passthrough: [{alias: K20m, vendor: "10de", product: "1028"}]', "gpu_passthrough: []",
      "for gpu01: gpu_passthrough: expected one device at least"),
+    ("plain: {install: kickstart, os: fedora-43}",
+     "plain: {install: kickstart, os: fedora-43, options: {cpu_mode: custom}}",
+     "for any01: options: expected none on a role without a metapackage"),
+    ("metapackage: node-gpu", "metapackage: node-compute",
+     "for gpu01: gpu_passthrough: expected none: hosts with openstack-node-compute hand no"),
     ("cloud: {domain: cloud.example.org, controller: ctl01, ",
      "cloud: {domain: cloud.example.org, ", None),
 ]  # fmt: skip
