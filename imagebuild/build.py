@@ -12,12 +12,21 @@ from pathlib import Path
 
 from imagebuild import layers, pool
 from imagebuild.buildlog import is_full, reasons
-from imagebuild.errors import BuildFailed, DiskFull, NotSealed, SourceUnavailable, Stopped
+from imagebuild.errors import (
+    BuildFailed,
+    DiskFull,
+    NotSealed,
+    SourceUnavailable,
+    Stopped,
+    ToolMissing,
+)
 from imagebuild.machine import check_tools
 from imagebuild.nosync import suppress_sync
 from imagebuild.phases import Event, Follower, Phase, read_times, write_times
 from imagebuild.plan import PACKAGE, BuildPlan, Machine, Settings, plan_build
-from imagebuild.recipe import Recipe
+from imagebuild.proof import demand, proof_path, prove, write_proof
+from imagebuild.proof_machine import Accelerator, Firmware, choose_accelerator, find_tools
+from imagebuild.recipe import BlockDevice, Recipe
 from imagebuild.repositories import Fetch, fetch, repository_state, state_urls
 from imagebuild.running import Programs
 from imagebuild.seal.report import SealReport
@@ -34,6 +43,11 @@ CHUNK = 1 << 20
 MIN_RAM = 512
 """MiB in which every system of ours starts."""
 
+FIRMWARES: Mapping[BlockDevice, Sequence[Firmware]] = {
+    BlockDevice.GPT: (Firmware.BIOS, Firmware.UEFI),
+    BlockDevice.MBR: (Firmware.BIOS,),
+}
+
 Watch = Callable[[Event], None]
 
 
@@ -49,6 +63,8 @@ class Way:
     fetch: Fetch = fetch
     reuse: bool = True
     """Take what earlier builds kept."""
+    proof: bool | None = None
+    """Boot what was built before it gets its name; None: where KVM makes that quick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +84,7 @@ class Built:
 def build_image(recipe: Recipe, way: Way) -> Built:
     """Build one image. Its file has its name when it is whole, sealed and on disk, or never.
 
-    Raises BuildFailed, NotSealed, SourceUnavailable, ToolMissing, DiskFull, Stopped.
+    Raises BuildFailed, NotSealed, NotProven, SourceUnavailable, ToolMissing, DiskFull, Stopped.
     """
     check_tools(recipe, way.machine)
     settings = way.settings
@@ -83,6 +99,7 @@ def build_image(recipe: Recipe, way: Way) -> Built:
         finally:
             layers.keep(kept)  # what is whole is of use, however the rest ended
         report = story.verify()
+        story.prove()
         built = story.finish(report, kept)
         story.remember_times(kept)
     return built
@@ -180,6 +197,27 @@ class _Story:
             error.add_note(f"the report is {report_path(plan.final)}; the image was removed")
             raise error
         return report
+
+    def prove(self) -> None:
+        """Boot copies of the finished file. Raises NotProven with every problem."""
+        wanted, plan = self.way.proof, self.plan
+        firmwares = FIRMWARES[self.recipe.block_device]
+        proof_path(plan.final).unlink(missing_ok=True)
+        work = self.shop.folder / "proof"
+        work.mkdir()
+        if wanted is None:
+            try:
+                tools = find_tools(firmwares)
+            except ToolMissing:
+                return
+            wanted = choose_accelerator(tools, work, self.way.programs.start) is Accelerator.KVM
+        if not wanted:
+            return
+        self.came_to(Phase.PROVING)
+        proof = prove(plan.partial, firmwares, self.way.programs, work)
+        proof = replace(proof, image=plan.final.name)
+        write_proof(proof, proof_path(plan.final))
+        demand(proof)
 
     def finish(self, report: SealReport, kept: layers.Layers) -> Built:
         """Write the digests, bring the file to disk, and give it its name."""

@@ -8,7 +8,9 @@ WHY = re.compile(
     r"^(E: |tar: |ERROR|error:|fatal:|Error: )|No space left on device|command not found"
     r"|Failed to |dpkg: error|Unable to |cannot |mkfs\.|: No such file or directory",
 )
-NOISE = re.compile(r"^\+|Failed to (?:open|resolve) .*ignoring|cannot open shared object|Can not write log")
+NOISE = re.compile(
+    r"^\+|Failed to (?:open|resolve) .*ignoring|cannot open shared object|Can not write log"
+)
 FULL = "No space left on device"
 LINES = 6
 TAIL_BYTES = 1 << 18

@@ -19,6 +19,7 @@ class Phase(Enum):
     DISK = "disk"
     PACKING = "packing"
     VERIFYING = "verifying"
+    PROVING = "boot proof"
     BUILT = "built"
     FAILED = "failed"
 

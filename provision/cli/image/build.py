@@ -67,6 +67,13 @@ def build(
     tmpfs: Annotated[
         bool, typer.Option("--tmpfs/--no-tmpfs", help="Work in memory when there is enough.")
     ] = True,
+    boot_proof: Annotated[
+        bool | None,
+        typer.Option(
+            "--boot-proof/--no-boot-proof",
+            help="Boot the image before it gets its name; by default where KVM works.",
+        ),
+    ] = None,
     epoch: Annotated[
         int | None,
         typer.Option(
@@ -113,7 +120,7 @@ def build(
         return show_plans(recipes, settings, machine, as_json=as_json)
     from provision.cli.image.run import build_all
 
-    return build_all(recipes, settings, machine, jobs, as_json=as_json)
+    return build_all(recipes, settings, machine, jobs, proof=boot_proof, as_json=as_json)
 
 
 def make_settings(output: Path, cache: Path | None, local_base: Path | None) -> "Settings":

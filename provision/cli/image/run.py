@@ -33,14 +33,20 @@ STYLES: Mapping[Phase, str] = {
 
 
 def build_all(
-    recipes: Sequence[Recipe], settings: Settings, machine: Machine, jobs: int, *, as_json: bool
+    recipes: Sequence[Recipe],
+    settings: Settings,
+    machine: Machine,
+    jobs: int,
+    *,
+    proof: bool | None,
+    as_json: bool,
 ) -> int:
     """Build, watch, tell."""
     people = Console(stderr=as_json, highlight=False, soft_wrap=True)
     stopping = threading.Event()
     view = View(recipes)
     with endings_interrupt(), watching(people, view) as watch:
-        way = Way(settings, machine, Programs(run, start), watch, stopping)
+        way = Way(settings, machine, Programs(run, start), watch, stopping, proof=proof)
         try:
             ended = build_each(recipes, way, jobs)
         except KeyboardInterrupt:
