@@ -6,6 +6,7 @@ the single-use answer, so nobody else can fetch it, and the ramdisk gives it a p
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -16,6 +17,9 @@ from provision.inventory.model import Administrator, Host, Inventory
 from pxe import fat
 
 LABEL = "CIDATA"
+MASK = "***"
+LINE = 10_000
+"""Characters; keys stay on one line, for people to compare."""
 MAY_BECOME_ROOT = "ALL=(ALL) ALL"
 BECOMES_ROOT = "ALL=(ALL) NOPASSWD:ALL"
 """For administrators whom no password opens an account."""
@@ -30,17 +34,27 @@ TRIES = 30
 
 def seed(host: Host, inventory: Inventory, report_url: str) -> bytes:
     """The seed's file system. Raises BadValue for links that cannot be."""
-    documents = {
+    found = documents(host, inventory, report_url)
+    return fat.image({name: text.encode() for name, text in found.items()}, LABEL)
+
+
+def documents(
+    host: Host, inventory: Inventory, report_url: str, *, masked: bool = False
+) -> Mapping[str, str]:
+    """The seed's files; `masked` for people to look at. Raises BadValue."""
+    if masked:
+        people = tuple(replace(w, password=w.password and MASK) for w in inventory.administrators)
+        inventory = replace(inventory, administrators=people)
+    found = {
         "user-data": user_data(host, inventory, report_url),
         "meta-data": meta_data(host, report_url),
         "network-config": network_config(views.network_settings(host, inventory), inventory),
     }
     heads = {"user-data": "#cloud-config\n"}
-    files = {
-        name: (heads.get(name, "") + yaml.safe_dump(document, sort_keys=False)).encode()
-        for name, document in documents.items()
+    return {
+        name: heads.get(name, "") + yaml.safe_dump(document, sort_keys=False, width=LINE)
+        for name, document in found.items()
     }
-    return fat.image(files, LABEL)
 
 
 def user_data(host: Host, inventory: Inventory, report_url: str) -> dict[str, Any]:

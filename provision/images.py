@@ -67,6 +67,21 @@ def answer(
     return text + "".join(f"{key}={value}\n" for key, value in more.items())
 
 
+def shown(host: Host, inventory: Inventory, report: str) -> str | None:
+    """The seed's files as people may see them; None for a host that gets none.
+
+    Raises AnswerError.
+    """
+    image = host.role.image
+    if image is None or not staged(inventory.artifacts / image).seeded:
+        return None
+    try:
+        found = cloudinit.documents(host, inventory, report, masked=True)
+    except KickstartError as error:
+        raise AnswerError(f"{host.name}: {error}") from None
+    return "".join(f"# {name}\n{text}" for name, text in found.items())
+
+
 def packed(data: bytes) -> str:
     """Bytes as one word of text: most of a seed is empty."""
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii")

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from provision import deploy
+from provision import deploy, images
 from provision.deploy import Action
 from provision.inventory import views
-from provision.inventory.model import Host, Inventory
+from provision.inventory.model import Host, Install, Inventory
 from provision.lifecycle import EventKind, Illegal, advance
 from provision.store.hosts import HostRecord
 from pxe.boot import BootTarget, Firmware, Kernel, Loader, LocalDisk, Multiboot
@@ -166,9 +166,11 @@ def answer_of(inventory: Inventory, host: Host, settings: Settings) -> str | Non
             report=deploy.report_url(settings.http_url, MASKED_TOKEN),
             secrets=deploy.answer_url(settings.http_url, MASKED_TOKEN),
         )  # fmt: skip
+    report = deploy.report_url(settings.http_url, SINGLE_USE)
+    if host.role.install is Install.IMAGE:
+        return images.shown(host, inventory, report)
     if host.role.answer is None:
         return None
-    report = deploy.report_url(settings.http_url, SINGLE_USE)
     plan = deploy.install_plan(inventory, host, settings.http_url, report)
     return deploy.render_answer(plan, host.role.answer)
 

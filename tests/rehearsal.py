@@ -28,12 +28,16 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def simulate(
-    folder: Path, inventory: Path, *options: str, prefix: tuple[str, ...] = ()
+    folder: Path,
+    inventory: Path,
+    *options: str,
+    prefix: tuple[str, ...] = (),
+    limit: float = LIMIT,
 ) -> subprocess.CompletedProcess[str]:
-    """Run it to its end."""
+    """Run it to its end, which must come within `limit` seconds."""
     words = [*prefix, *rackseed_argv("simulate", str(inventory), *options)]
     return subprocess.run(
-        words, env=environment(folder), capture_output=True, text=True, check=False, timeout=LIMIT
+        words, env=environment(folder), capture_output=True, text=True, check=False, timeout=limit
     )
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from imagebuild.build import Built
 from tests.gate import Gate, gate
 from tests.openstack import PASSWORD, REGION, Cloud, cloud
 from tests.tools import require_tool
@@ -418,3 +419,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.2)
+
+
+def test_debian_12_as_built_arrives_with_what_its_recipe_says(lab: Cloud, debian_12: Built) -> None:
+    done = upload(lab, debian_12.path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr, "it is sealed"
+    (image,) = everything(lab).values()
+    assert (image["name"], image["os_distro"]) == ("debian-12", "debian")
+    assert image["os_hash_value"] == hashed(debian_12.path)
+    assert image["virtual_size"] <= image["min_disk"] << 30

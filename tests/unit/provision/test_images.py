@@ -147,3 +147,18 @@ def test_a_bond_its_vlan_and_another_port(tmp_path: Path) -> None:
     assert (first["link"], first["addresses"]) == ("bond0", ["10.20.0.11/22"])
     assert first["gateway4"] == str(IPv4Address("10.20.0.1"))
     assert (second["id"], second["link"]) == (40, "bond0")
+
+
+def test_a_plan_shows_the_seed_without_passwords(tmp_path: Path) -> None:
+    made, host = rack(tmp_path)
+    assert images.shown(host, made, "URL") is None
+    beside(made, json.dumps({"seed": "nocloud"}))
+    told = images.shown(host, made, "URL")
+    assert told is not None
+    assert "$6$" not in told
+    assert "passwd: '***'" in told
+    user, _, rest = told.partition("# meta-data\n")
+    meta, _, network = rest.partition("# network-config\n")
+    assert yaml.safe_load(user)["phone_home"]["url"] == "URL"
+    assert yaml.safe_load(meta)["local-hostname"] == "img"
+    assert yaml.safe_load(network)["version"] == 2
