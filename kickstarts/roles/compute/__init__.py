@@ -15,7 +15,7 @@ class Compute(CloudHost):
     Options: `migration`, ssh or tcp. With tcp every machine that reaches port 16509 owns the
     guests; it exists for clouds that always had it so. `cpu_mode`, with `cpu_models` for custom;
     guests move only between hosts that can give them the same processor. `virt_type`, qemu where
-    the machine is itself a guest.
+    the machine is itself a guest. `region`, the same as the controller's.
     """
 
     __slots__ = ()
@@ -31,7 +31,13 @@ class Compute(CloudHost):
         "METADATA_SECRET",
         "MIGRATION_SECRET",
     )
-    OPTIONS: ClassVar[tuple[str, ...]] = ("migration", "cpu_mode", "cpu_models", "virt_type")
+    OPTIONS: ClassVar[tuple[str, ...]] = (
+        "migration",
+        "cpu_mode",
+        "cpu_models",
+        "virt_type",
+        "region",
+    )
 
     def __post_init__(self) -> None:
         """Raises BadValue."""
@@ -65,6 +71,7 @@ class Compute(CloudHost):
             "CPU_MODE": option("cpu_mode", CPU_MODES[0]),
             "CPU_MODELS": option("cpu_models", ""),
             "VIRT_TYPE": option("virt_type", "kvm"),
+            "REGION": option("region", "RegionOne"),
             "GPUS": "",
         }
 

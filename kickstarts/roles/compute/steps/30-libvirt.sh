@@ -63,7 +63,13 @@ END
 esac
 systemctl daemon-reload
 if [ "$daemon" = virtqemud ]; then
-    serve virtqemud.socket virtnodedevd.socket virtnwfilterd.socket virtsecretd.socket virtstoraged.socket virtproxyd.socket
+    # A socket is not restarted while its service runs. Guests stay when that is stopped.
+    [ ! -e "$STATE/$STEP.restart" ] || systemctl stop virtqemud.service
+    sockets="virtqemud.socket virtnodedevd.socket virtnwfilterd.socket virtsecretd.socket virtstoraged.socket"
+    # For programs that know one socket for all; a package of its own.
+    ! has_unit virtproxyd.socket || sockets="$sockets virtproxyd.socket"
+    # shellcheck disable=SC2086 # names
+    serve $sockets
 else
     serve libvirtd.service
 fi

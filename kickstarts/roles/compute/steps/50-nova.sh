@@ -38,7 +38,7 @@ username = nova
 password = $NOVA_PASSWORD
 
 [placement]
-region_name = RegionOne
+region_name = $REGION
 auth_url = http://$CONTROLLER:5000/v3
 auth_type = password
 project_domain_name = Default
@@ -48,7 +48,7 @@ username = placement
 password = $PLACEMENT_PASSWORD
 
 [neutron]
-region_name = RegionOne
+region_name = $REGION
 auth_url = http://$CONTROLLER:5000/v3
 auth_type = password
 project_domain_name = Default
@@ -58,7 +58,7 @@ username = neutron
 password = $NEUTRON_PASSWORD
 
 [cinder]
-os_region_name = RegionOne
+os_region_name = $REGION
 auth_url = http://$CONTROLLER:5000/v3
 auth_type = password
 project_domain_name = Default
