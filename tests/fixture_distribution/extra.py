@@ -6,8 +6,8 @@ from tests.fixture_distribution.names import words
 
 EXTRA = words(
     "apache2 chrony crudini dbus dnf dnsmasq etcd-server libapache2-mod-wsgi-py3 mariadb-server"
-    " memcached openssh-client python3-memcache python3-pymysql qemu-utils rabbitmq-server rsync"
-    " xorriso"
+    " memcached openssh-client openvswitch-switch ovn-central ovn-host python3-memcache"
+    " python3-pymysql qemu-utils rabbitmq-server rsync xorriso"
 )
 """Debian packages that the repository `fixture-extra` is grown from, beside the base's."""
 
@@ -32,6 +32,8 @@ FOLDERS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("/var/log/mariadb", "mysql"),
     ),
     "memcached": (("/etc/sysconfig", "root"),),
+    "openvswitch": (("/etc/openvswitch", "root"), ("/var/log/openvswitch", "root")),
+    "ovn": (("/etc/ovn", "root"), ("/var/lib/ovn", "root"), ("/var/log/ovn", "root")),
     "rabbitmq-server": (
         ("/etc/rabbitmq", "root"),
         ("/var/lib/rabbitmq", "rabbitmq"),
@@ -58,11 +60,8 @@ STAND_INS = words(
     "conntrack-tools cryptsetup dnsmasq-utils driverctl edk2-ovmf firewalld grubby haproxy ipset"
     " iptables iscsi-initiator-utils keepalived libvirt libvirt-client libvirt-daemon"
     " libvirt-daemon-config-network libvirt-daemon-driver-interface libvirt-daemon-driver-network"
-    " libvirt-daemon-driver-nodedev libvirt-daemon-driver-nwfilter libvirt-daemon-driver-qemu"
-    " libvirt-daemon-driver-secret libvirt-daemon-driver-storage"
-    " libvirt-daemon-driver-storage-core libvirt-daemon-kvm lvm2 openvswitch ovn ovn-central"
-    " ovn-host python3-libvirt qemu-kvm qemu-kvm-core swtpm swtpm-tools tuned"
-    " tuned-profiles-cpu-partitioning"
+    " libvirt-daemon-driver-storage libvirt-daemon-kvm lvm2 python3-libvirt qemu-kvm qemu-kvm-core"
+    " swtpm swtpm-tools tuned tuned-profiles-cpu-partitioning"
 )
 """Packages without any file: a name that can be required, in `fixture-extra`."""
 

@@ -20,7 +20,7 @@ LEFT_OUT = words(
     "adduser apt debconf debian-archive-keyring dpkg gcc-12-base gpgv init-system-helpers"
     " install-info libapt-pkg6.0 libdebconfclient0 libjs-jquery libjs-sphinxdoc libjs-underscore"
     " libasan8 libitm1 liblsan0 libquadmath0 libtsan2 libubsan1"
-    " cron cron-daemon-common mawk netbase runit-helper sensible-utils"
+    " cron cron-daemon-common lsb-release mawk netbase runit-helper sensible-utils"
     " readline-common sysvinit-utils ucf usrmerge"
 )
 """Debian's own machinery, and what is big and unused: neither shipped nor required."""
@@ -80,6 +80,8 @@ MERGED: Mapping[str, str] = {
     "ncurses-libs": "libtinfo6 libncursesw6",
     "openssh-clients": "openssh-client",
     "openssl-libs": "libssl3",
+    "openvswitch": "openvswitch-switch openvswitch-common",
+    "ovn": "ovn-common",
     "pam": "libpam-runtime libpam0g libpam-modules libpam-modules-bin",
     "perl-interpreter": "perl-base perl",
     "perl-libs": "perl-modules-5.36 libperl5.36 libfile-find-rule-perl libnumber-compare-perl"
