@@ -16,7 +16,8 @@ version, the paths and the defaults that we count on; nothing of SELinux, dracut
 only the packages named in `names.py` have Fedora's names, all others keep Debian's. Requires are
 Debian's, maintainer scripts are not carried over (their results are), ELF files provide their
 library names but require none, and manuals, translations and compiled Python are missing. Of
-Fedora's configuration of a service there is as much as its own files in `files/extra` say.
+Fedora's configuration of a service there is as much as its own files in `files/extra` say. Units
+of libvirt's daemons do nothing, and Open vSwitch has no kernel module: no packet goes through it.
 """
 
 import argparse
