@@ -3,7 +3,7 @@
 import hashlib
 import ipaddress
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import Enum
@@ -15,6 +15,7 @@ import jinja2
 from kickstarts import installers
 from kickstarts.errors import KickstartError
 from provision.errors import AnswerError as AnswerError
+from provision.installing import QUIET, installer
 from provision.inventory import views
 from provision.inventory.model import (
     Bond,
@@ -23,14 +24,13 @@ from provision.inventory.model import (
     Install,
     Inventory,
     MoreAddress,
-    System,
 )
 from provision.lifecycle import HostState
 from provision.secrets import read_secrets
 from provision.store.hosts import HostRecord
 from provision.store.tokens import Purpose, TokenRecord
 from pxe.addresses import MacAddress
-from pxe.boot import BootTarget, Kernel, LocalDisk, Multiboot, UnknownMachine
+from pxe.boot import BootTarget, Kernel, LocalDisk, UnknownMachine
 from pxe.site import ReportKind
 
 ANSWER_LIFETIME = timedelta(hours=1)
@@ -40,8 +40,6 @@ REPORT_LIFETIME = timedelta(days=2)
 
 RAMDISK_KERNEL = "ramdisk/vmlinuz"
 RAMDISK_INITRD = "ramdisk/initrd.img"
-QUIET = "quiet"
-"""The kernel prints its command line, tokens and all, on every console; not with this word."""
 CONSOLES = ("console=tty0", "console=ttyS0,115200")
 """The last one is where the ramdisk's own words go."""
 
@@ -109,48 +107,6 @@ def ramdisk(
     if answer is not None:
         orders.append(f"rackseed.answer={answer}")
     return Kernel(RAMDISK_KERNEL, (RAMDISK_INITRD,), (*orders, *CONSOLES, QUIET), title)
-
-
-INSTALLER_WORDS: Mapping[Install, Callable[[str], tuple[str, ...]]] = {
-    Install.KICKSTART: lambda url: (f"inst.ks={url}", "ip=dhcp"),
-    Install.PRESEED: lambda url: ("auto=true", "priority=critical", "interface=auto", f"url={url}"),
-    # Not ds=nocloud;s=URL: that fetches several files below its URL, ours opens once; and GRUB
-    # would end the command at the semicolon.
-    Install.AUTOINSTALL: lambda url: ("autoinstall", "ip=dhcp", f"cloud-config-url={url}"),
-    Install.ANSWERFILE: lambda url: ("install", f"answerfile_generator={url}"),
-}
-"""How each installer is told where its answer is."""
-
-
-HYPERVISOR_WORDS = (
-    "dom0_max_vcpus=1-16", "dom0_mem=max:8192M", "com1=115200,8n1", "console=com1,vga",
-)  # fmt: skip
-"""As XCP-ng's own media start theirs."""
-GUEST_CONSOLES = ("console=hvc0", "console=tty0")
-"""Where the first guest of a hypervisor writes: the hypervisor's console is hvc0."""
-
-
-def installer(host: Host, system: System, answer: str) -> Kernel | Multiboot:
-    """The installer of an operating system, told where its answer is."""
-    kernel = views.artifact_name(system.kernel)
-    initrds = tuple(views.artifact_name(path) for path in system.initrds)
-    title = f"installing {host.name} ({system.name})"
-    quiet = () if QUIET in system.arguments else (QUIET,)
-    words = (*quiet, *system.arguments, *INSTALLER_WORDS[host.role.install](answer))
-    if system.hypervisor is None:
-        # The port that booted, for installers on machines with many (pxelinux, IPAPPEND 2).
-        arguments = (*words, f"BOOTIF=01-{host.mac.dashed}")
-        return Kernel(kernel, initrds, arguments, title)
-    return Multiboot(
-        hypervisor=views.artifact_name(system.hypervisor),
-        hypervisor_arguments=system.hypervisor_arguments or HYPERVISOR_WORDS,
-        kernel=kernel,
-        initrds=initrds,
-        # Likewise; an installer that does not know the word asks on every port.
-        arguments=(*(() if system.arguments else GUEST_CONSOLES), *words,
-                   f"network_device={host.mac}"),
-        title=title,
-    )  # fmt: skip
 
 
 def install_target(host: Host, inventory: Inventory, *, answer: str, report: str) -> BootTarget:

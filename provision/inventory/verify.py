@@ -5,8 +5,10 @@ from pathlib import Path
 
 import jinja2
 
+from kickstarts.systems import SYSTEMS
+from provision.installing import SECOND_STAGE, has_rest
 from provision.inventory import views
-from provision.inventory.model import Inventory, Place
+from provision.inventory.model import Install, Inventory, Place, Role, System
 from provision.inventory.problems import Problem, suggestion
 from pxe.boot import Loader
 
@@ -143,6 +145,19 @@ def verify_template(path: Path, place: Place, key: str) -> list[Problem]:
     return []
 
 
+def _is_alone(role: Role, system: System) -> bool:
+    """Whether nothing leads an installer from its initrd to the rest of itself.
+
+    Anaconda finds it by a URL in its kickstart too, but not by a list of mirrors.
+    """
+    if not views.answered_by_us(role) or has_rest(role.install, system):
+        return False
+    if role.install is not Install.KICKSTART:
+        return True
+    by_url = system.name in SYSTEMS and SYSTEMS[system.name].tree.url is not None
+    return system.tree is None and not by_url
+
+
 def warn(inventory: Inventory, interfaces: Sequence[str]) -> list[Problem]:
     """What may be right on another machine, or with other firmware, but is wrong on most."""
     network = inventory.network
@@ -153,6 +168,17 @@ def warn(inventory: Inventory, interfaces: Sequence[str]) -> list[Problem]:
         hint = suggestion(network.interface, sorted(set(interfaces) - {"lo"}))
         warnings.append(Problem(network.place or top, "network.interface", message, hint))
     for role in inventory.roles.values():
+        system = views.system_of(role, inventory)
+        if system is not None and _is_alone(role, system):
+            message = f"nothing says where the rest of {system.name}'s installer is"
+            word = SECOND_STAGE[role.install][0]
+            hint = f"add  tree: URL, or an argument  {word}URL"
+            if role.install is not Install.KICKSTART:
+                hint = f"add an argument  {word}URL"
+            key = f"systems.{system.name}"
+            place = system.place or top
+            if not any(warning.key == key for warning in warnings):
+                warnings.append(Problem(place, key, message, hint))
         if ("migration", "tcp") in role.options:
             message = "with migration: tcp every machine that reaches port 16509 owns the guests"
             hint = "take it out: without it guests move by ssh"

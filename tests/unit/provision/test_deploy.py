@@ -9,6 +9,7 @@ import pytest
 
 from provision import deploy
 from provision.deploy import ANSWER_LIFETIME, REPORT_LIFETIME, Action, AnswerError
+from provision.installing import installer
 from provision.inventory.model import Host, Install, Role, System
 from provision.lifecycle import HostState
 from provision.store.hosts import HostRecord
@@ -146,7 +147,7 @@ SYSTEM = System("debian-12", "d12/vmlinuz", ("d12/initrd.gz", "extra.cpio"), ("q
     ],
 )
 def test_each_installer_is_told_where_its_answer_is(install, words):
-    assert deploy.installer(host(install), SYSTEM, "URL") == Kernel(
+    assert installer(host(install), SYSTEM, "URL") == Kernel(
         "artifacts/d12/vmlinuz",
         ("artifacts/d12/initrd.gz", "artifacts/extra.cpio"),
         ("quiet", *words, "BOOTIF=01-52-54-00-aa-00-01"),
@@ -155,7 +156,7 @@ def test_each_installer_is_told_where_its_answer_is(install, words):
 
 
 def test_no_installer_s_kernel_prints_the_url_of_its_answer():
-    loud = deploy.installer(host(Install.KICKSTART), replace(SYSTEM, arguments=("a=b",)), "URL")
+    loud = installer(host(Install.KICKSTART), replace(SYSTEM, arguments=("a=b",)), "URL")
     assert loud.arguments[:2] == ("quiet", "a=b")
 
 

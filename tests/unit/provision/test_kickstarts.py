@@ -227,10 +227,36 @@ def test_open_migration_is_chosen_with_a_warning(tmp_path):
     text = RACK.replace("cpu_mode: host-passthrough", "migration: tcp")
     inventory = load(write_rack(tmp_path, text))
     assert verify_answers.verify_answers(inventory, None) == []
-    compute, gpu = warn(inventory, ["br-prov"])
+    _, compute, gpu = warn(inventory, ["br-prov"])
     assert (compute.key, gpu.key) == ("roles.compute.options", "roles.gpu.options")
     assert "every machine that reaches port 16509 owns the guests" in compute.message
-    assert warn(load(write_rack(tmp_path)), ["br-prov"]) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "install", "more", "hint"),
+    [
+        ("rocky-9", "kickstart", "", "add  tree: URL, or an argument  inst.stage2=URL"),
+        ("rocky-9", "kickstart", ", arguments: [inst.repo=http://h/os/]", None),
+        ("rocky-9", "kickstart", ", tree: http://h/os/", None),
+        ("centos-7", "kickstart", "", None),
+        ("ubuntu-24.04", "autoinstall", "", "add an argument  url=URL"),
+        ("ubuntu-24.04", "autoinstall", ", arguments: [url=http://h/u.iso]", None),
+        ("debian-13", "preseed", "", None),
+    ],
+)
+def test_an_installer_that_is_led_to_no_rest_of_itself_is_warned_of(
+    tmp_path, system, install, more, hint
+):
+    text = other_rack(system, install).replace("initrd: initrd.gz", f"initrd: initrd.gz{more}")
+    warnings = warn(load(write_rack(tmp_path, text)), ["br-prov"])
+    assert [each.hint for each in warnings] == ([hint] if hint else [])
+
+
+def test_a_tree_leads_anaconda_to_the_rest_of_itself(rack, capsys):
+    assert invoke(["plan", "ctl01", "--armed", "--json", "-i", str(rack)]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    tree = "http://mirror.example.org/rocky/9/BaseOS/x86_64/os/"
+    assert f" quiet inst.stage2={tree} inst.ks=http://10.20.0.3/answer/" in facts["script"]
 
 
 def test_a_role_whose_package_is_in_no_repository_is_told_once_for_each_system(tmp_path):
