@@ -13,7 +13,8 @@ GIB = 1 << 30
 QCOW2_MAGIC = b"QFI\xfb"
 QCOW2_HEADER = struct.Struct(">4sI16xQ")
 """Magic, version, and the virtual size in bytes (QEMU's docs/interop/qcow2.txt)."""
-VHD_COOKIE, VHDX_MAGIC, VMDK_MAGIC = b"conectix", b"vhdxfile", b"KDMV"
+VHD_COOKIE = b"conectix"  # codespell:ignore conectix
+VHDX_MAGIC, VMDK_MAGIC = b"vhdxfile", b"KDMV"
 MANIFEST, SEAL, SHA512 = ".json", ".seal.json", ".sha512"
 """Added to the whole name of the image."""
 

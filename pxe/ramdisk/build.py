@@ -162,9 +162,7 @@ def _firmware(folder: Path, programs: Iterable[bytes]) -> Iterator[tuple[str, by
                 break
 
 
-def _key(
-    tree: KernelTree, busybox: Path, names: Iterable[str], tools: Mapping[str, bytes]
-) -> str:
+def _key(tree: KernelTree, busybox: Path, names: Iterable[str], tools: Mapping[str, bytes]) -> str:
     """Changes whenever the result may: file stamps for the big inputs, content for our own."""
     digest = hashlib.sha256(f"{FORMAT} {tree.version}".encode())
     stamped = [tree.image, busybox, *sorted(tree.firmware.rglob("*"))]

@@ -79,7 +79,7 @@ def test_the_disk_holds_shim_grub_and_a_configuration_where_grub_looks(tmp_path:
         (grub("efinet", "tftp")[:-40], "damaged"),
         (grub("efinet"), "no network"),
         (grub("tftp"), "no network"),
-        (grub("efinet", "tftp", prefix="/EFI/almalinux"), "does not fit"),
+        (grub("efinet", "tftp", prefix="/EFI/alma+linux"), "does not fit"),
     ],
 )
 def test_a_grub_that_cannot_do_it_is_refused(program: bytes, says: str) -> None:
