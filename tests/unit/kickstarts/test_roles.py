@@ -160,6 +160,11 @@ def write_host(root: Path, steps: dict[str, str]) -> None:
     (bin_folder / "curl").chmod(0o755)
 
 
+def write_secrets(root: Path) -> None:
+    """What an operator does before every step runs again."""
+    (root / "etc/rackseed/secrets").write_text("ADMIN_PASSWORD=correct-horse\n")
+
+
 def run_steps(root: Path, *words: str, attempts: str = "1") -> int:
     done = subprocess.run(
         ["bash", str(TEMPLATES / "steps/run.sh"), *words], capture_output=True, check=False,
@@ -200,10 +205,10 @@ def test_a_second_run_changes_nothing_and_a_changed_step_runs_again(tmp_path):
 
     (tmp_path / "usr/local/lib/rackseed/steps/30-last").write_text('echo other >>"$OUT"')
     assert run_steps(tmp_path) == 1, "the secrets are gone"
-    (tmp_path / "etc/rackseed/secrets").write_text("ADMIN_PASSWORD=correct-horse\n")
+    write_secrets(tmp_path)
     assert run_steps(tmp_path) == 0
     assert (tmp_path / "out").read_text() == "first for ctl01\nlast\nother\n"
-    (tmp_path / "etc/rackseed/secrets").write_text("ADMIN_PASSWORD=correct-horse\n")
+    write_secrets(tmp_path)
     assert run_steps(tmp_path, "--again") == 0
     assert (tmp_path / "out").read_text().endswith("other\nfirst for ctl01\nother\n")
 
@@ -213,7 +218,7 @@ def test_all_steps_again_ask_for_the_secrets_again(tmp_path):
     assert run_steps(tmp_path) == 0
     assert run_steps(tmp_path, "--again") == 1
     assert run_steps(tmp_path) == 0, "what was done stays done"
-    (tmp_path / "etc/rackseed/secrets").write_text("ADMIN_PASSWORD=correct-horse\n")
+    write_secrets(tmp_path)
     assert run_steps(tmp_path, "--again") == 0
     assert (tmp_path / "out").read_text() == "correct-horse\ncorrect-horse\n"
 
@@ -255,9 +260,39 @@ def test_a_restart_that_a_failure_prevented_is_made_up_for(tmp_path):
     (tmp_path / "out.mended").touch()
     assert run_steps(tmp_path) == 0
     assert (tmp_path / "calls").read_text().splitlines()[-1] == "restart x.service"
-    (tmp_path / "etc/rackseed/secrets").write_text("ADMIN_PASSWORD=correct-horse\n")
+    write_secrets(tmp_path)
     assert run_steps(tmp_path, "--again") == 0
     assert (tmp_path / "calls").read_text().splitlines()[-1] == "start x.service"
+
+
+MARIADB = """\
+#!/bin/bash
+case "${!#}" in
+    SELECT*) cat "$OUT.tables" 2>/dev/null || echo 0 ;;
+    *) echo "${!#}" >>"$OUT.said" ;;
+esac
+"""
+
+
+def test_a_migration_that_was_cut_off_begins_anew_and_one_that_ended_never_does(tmp_path):
+    step = (
+        'export OUT\nmigrate one two -- bash -c \'[ -e "$OUT.mended" ] && echo 7 >"$OUT.tables"\''
+    )
+    write_host(tmp_path, {"10-migrates": step})
+    (tmp_path / "bin/mariadb").write_text(MARIADB)
+    (tmp_path / "bin/mariadb").chmod(0o755)
+    assert run_steps(tmp_path) == 1
+    assert not (tmp_path / "out.said").exists()
+    (tmp_path / "out.mended").touch()
+    assert run_steps(tmp_path) == 0
+    emptied = [f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name}" for name in ("one", "two")]
+    assert (tmp_path / "out.said").read_text().splitlines() == emptied
+
+    (tmp_path / "out.mended").unlink()
+    write_secrets(tmp_path)
+    assert run_steps(tmp_path, "--again") == 1
+    assert run_steps(tmp_path) == 1
+    assert (tmp_path / "out.said").read_text().splitlines() == emptied
 
 
 def test_hosts_agree_on_the_key_that_guests_move_by(tmp_path):
