@@ -136,6 +136,14 @@ def test_a_system_that_is_not_known_is_refused_with_the_nearest():
     assert raised.value.__notes__ == ["did you mean 'rocky-9'?"]
 
 
+@pytest.mark.parametrize(
+    ("keyboard", "line"),
+    [("us", "keyboard --xlayouts=us"), ("de-nodeadkeys", "keyboard --vckeymap=de-nodeadkeys")],
+)
+def test_a_keyboard_with_a_variant_is_that_of_the_console(keyboard, line):
+    assert f"\n{line}\n" in render(replace(PLAN, keyboard=keyboard))
+
+
 def test_an_old_system_is_not_given_a_hash_that_it_cannot_read():
     with pytest.raises(BadValue, match="SHA-512"):
         render(replace(PLAN, system="centos-7", root_password=Secret(YESCRYPT)))
