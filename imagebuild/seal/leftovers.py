@@ -6,6 +6,13 @@ from imagebuild.seal.rules import Absent, Emptied, Hollow, Nowhere
 _RECORDS = ("wtmp", "btmp", "lastlog", "faillog", "tallylog")
 """They must exist with the right owner, or nothing is recorded (login(1), pam_lastlog(8))."""
 
+_BUILDER_TOOLS = (
+    *("dib-*", "cache-url", "extract-image", "fix_shm", "unfix_shm", "install-packages"),
+    *("map-packages", "map-services", "package-installs*", "package-uninstalls*", "pkg-map"),
+    *("svc-map", "select-boot-kernel-initrd", "sysctl-set-value", "sysctl-write-value"),
+)
+"""What diskimage-builder's elements have in their `bin`; it is copied into the image."""
+
 ROWS = (
     Row(
         "logs",
@@ -127,13 +134,7 @@ ROWS = (
             Absent(
                 "etc/dib-manifests/dib_environment",
                 "etc/dib-manifests/dib_arguments",
-                "usr/local/bin/dib-*",
-                "usr/local/bin/install-packages",
-                "usr/local/bin/map-packages",
-                "usr/local/bin/map-services",
-                "usr/local/bin/package-installs*",
-                "usr/local/bin/pkg-map",
-                "usr/local/bin/svc-map",
+                *(f"usr/local/bin/{name}" for name in _BUILDER_TOOLS),
                 "usr/share/pkg-map",
                 "usr/share/svc-map",
                 "opt/dib-python-virtualenv",

@@ -1,7 +1,12 @@
 """What virt-sysprep removes, we remove too, or say why not."""
 
+from fnmatch import fnmatch
+from importlib.resources import files
+from pathlib import Path
+
 import pytest
 
+from imagebuild.seal.leftovers import _BUILDER_TOOLS
 from imagebuild.seal.table import TABLE
 
 ROWS = {row.name for row in TABLE}
@@ -68,3 +73,10 @@ def test_an_operation_of_virt_sysprep_has_its_row(operation, row):
 def test_every_operation_is_covered_or_has_a_reason():
     assert not set(COVERED) & set(NOT_OURS)
     assert len(COVERED) + len(NOT_OURS) == 45  # `virt-sysprep --list-operations | wc -l`
+
+
+def test_every_tool_that_diskimage_builder_copies_into_images_is_removed():
+    elements = Path(str(files("diskimage_builder"))) / "elements"
+    tools = {tool.name for tool in elements.glob("*/bin/*") if tool.is_file()}
+    assert len(tools) > 10
+    assert [t for t in sorted(tools) if not any(fnmatch(t, one) for one in _BUILDER_TOOLS)] == []
