@@ -163,7 +163,9 @@ class _Story:
             enter(plan, job), stdout=self.log, stderr=self.log, prepare=suppress_sync
         )
         try:
-            while (status := _waited(child.wait)) is None:
+            status = None
+            while status is None:
+                status = _waited(child.wait)
                 for phase in follower.read():
                     self.came_to(phase)
                 if self.way.stopping.is_set():
