@@ -95,6 +95,7 @@ def guest(
         console=logs / f"{host.name}.console",
         variables=folder / f"{host.name}.vars" if uefi else None,
         disk_serial=(host.name if _is_free(wanted) else wanted)[:SERIAL_LIMIT],
+        disk_bytes=DISK_BYTES if image_bytes is None else image_bytes + ROOM_TO_GROW,
     )
 
 

@@ -113,3 +113,9 @@ def test_everything_missing_is_named_at_once_with_its_packages() -> None:
     assert caught.value.__notes__ == [
         "apt-get install debian-a debian-b   or   dnf install fedora-a fedora-b"
     ]
+
+
+def test_the_disk_of_a_machine_with_its_own_image_has_room_to_grow(tmp_path: Path) -> None:
+    ours, own = (guests.guest(host(), 0, tmp_path, tmp_path, size) for size in (None, 2 << 30))
+    assert ours.disk_bytes == guests.DISK_BYTES
+    assert own.disk_bytes > 2 << 30
