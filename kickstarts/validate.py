@@ -89,9 +89,8 @@ VARIABLE = re.compile(r"\$(?:(?P<number>[1-9])|\w+)")
 
 
 def _some(variable: re.Match[str]) -> str:
-    """What a script may put in the place of a variable: a disk, or a list of ports."""
-    number = variable["number"]
-    return f"sd{chr(ord('a') + int(number) - 1)}" if number else "eth0,eth1"
+    """What a script may put in the place of a variable: a device."""
+    return f"sd{chr(ord('a') + int(variable['number'] or 1) - 1)}"
 
 
 WRITTEN = re.compile(

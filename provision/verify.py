@@ -1,12 +1,13 @@
 """What every host would be given, put into its consumers' hands before a host asks."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
+from kickstarts.installers import INSTALLERS
 from provision.deploy import AnswerError, InstallPlan
 from provision.errors import ProgramFailed
 from provision.inventory import views
@@ -100,17 +101,38 @@ def verify_scripts(inventory: Inventory, progress: Progress = unseen) -> list[Pr
 
 
 def verify_answers(inventory: Inventory, progress: Progress = unseen) -> list[Problem]:
-    """Every host's answer can be made, from templates that parse; each mistake is told once."""
+    """Every host's answer can be made, from templates that parse, and its installer takes it.
+
+    Each mistake is told once. One answer of each role is read, where the system is known.
+    """
     settings = _settings(inventory)
     users: dict[tuple[str, str], list[Host]] = {}
+    texts: dict[str, tuple[Host, str | None]] = {}
     for host in progress("answers of your own templates", inventory.hosts.values()):
         if views.answered_by_us(host.role):
             continue  # verify_answers
         try:
-            answer_of(inventory, host, settings)
+            texts.setdefault(host.role.name, (host, answer_of(inventory, host, settings)))
         except AnswerError as error:
             users.setdefault((host.role.name, str(error)), []).append(host)
-    return [_answer_problem(inventory, error, hosts) for (_, error), hosts in users.items()]
+    problems = [_answer_problem(inventory, error, hosts) for (_, error), hosts in users.items()]
+    for host, text in texts.values():
+        problems += _own_problems(inventory, host, text or "")
+    return problems
+
+
+def _own_problems(inventory: Inventory, host: Host, text: str) -> Iterator[Problem]:
+    """What the installer of a system that we know would not take of an operator's answer."""
+    role = host.role
+    known = INSTALLERS.get(role.os or "")
+    if role.answer is None or known is None or known.answer != role.install.value:
+        return
+    for finding in known.read(text, role.os or "").findings:
+        if finding.message.startswith(("%include", "/")):
+            continue  # a person may include what no script writes, or writes in a way of his own
+        where = f"{role.answer} as it is filled for {host.name}"
+        place = role.place or Place(inventory.path, 1)
+        yield Problem(place, f"roles.{role.name}.answer", f"{where}, {finding}")
 
 
 def _answer_problem(inventory: Inventory, error: str, hosts: list[Host]) -> Problem:

@@ -216,6 +216,19 @@ def test_a_name_that_no_answer_has_is_told_once_with_the_nearest(rack):
     assert problems[1].hint == "did you mean 'host'?"
 
 
+def test_an_answer_of_the_operators_own_is_read_as_its_installer_will(rack):
+    path = rack.parent / "answers" / "host.ks.j2"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("timezone Etc/UTC --utc", "timezona {{ host }}"), encoding="utf-8")
+    controller, compute, gpu = verify.verify_answers(load(rack))
+    assert controller.key == "roles.controller.answer"
+    line = text.splitlines().index("timezone Etc/UTC --utc") + 1
+    assert controller.message == (
+        f"{path} as it is filled for ctl01, line {line}: Unknown command: timezona"
+    )
+    assert (compute.key, gpu.key) == ("roles.compute.answer", "roles.gpu.answer")
+
+
 def test_a_command_line_that_is_too_long_is_found_before_a_host_finds_it(rack):
     text = rack.read_text(encoding="utf-8")
     words = "\n".join(f"      - filler.{number:04}={'x' * 80}" for number in range(30))
