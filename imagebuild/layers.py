@@ -19,7 +19,7 @@ from pathlib import Path
 
 from diskimage_builder.element_dependencies import get_elements
 
-from imagebuild.plan import BuildPlan, elements
+from imagebuild.plan import SEAL, BuildPlan, elements
 
 FORMAT = "1"
 """Changes when what is kept changes in kind."""
@@ -72,7 +72,7 @@ def keys(plan: BuildPlan, state: str, base_image: str = "") -> Keys:
     common = [FORMAT, version, recipe.system.name, recipe.release, base_image]
     mirror = [env.get(recipe.system.mirror_variable), env.get("DIB_DEBIAN_COMPONENTS")]
     found = expanded(plan)
-    own = [digest_folder(Path(path)) for _, path in found]
+    own = [digest_folder(Path(path)) for name, path in found if name != SEAL]
     names = [name for name, _ in found]
     hook = [digest_file(path) for path in bootstrap_hooks(plan, found)]
     return Keys(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.layers import choose, elements_without, expanded, keep, keys, with_layers
-from imagebuild.plan import Machine, Settings, plan_build
+from imagebuild.plan import ELEMENTS, SEAL, Machine, Settings, plan_build
 from imagebuild.recipes import load_recipe
 
 MACHINE = Machine(programs=Path("/venv/bin"), available=16000, cores=4)
@@ -63,6 +63,11 @@ def test_settings_that_bear_on_the_system_change_its_key(other):
 
 def test_another_release_has_another_first_root():
     assert key(load_recipe("debian-13")).base != key().base
+
+
+def test_the_seal_acts_on_the_disk_alone_and_so_is_in_no_key():
+    hooks = {path.name for path in (ELEMENTS / SEAL).glob("*.d")}
+    assert hooks == {"cleanup.d"}
 
 
 def test_a_first_build_keeps_and_the_next_takes(tmp_path):
