@@ -39,6 +39,7 @@ STATES: Mapping[str, State] = {
 CLOUDS_HINT = (
     "clouds.yaml lies here, in ~/.config/openstack or in /etc/openstack; the dashboard offers it"
 )
+PASSWORD_TYPES = (None, "password", "v3password")
 QUOTA = 413
 """How Glance refuses what exceeds a quota."""
 
@@ -179,7 +180,24 @@ def connect(cloud: str | None) -> Glance:
         wrong = BadInput(f"the cloud {cloud or 'of the environment'}: {_why(error)}")
         wrong.add_note(CLOUDS_HINT)
         raise wrong from None
-    return Glance(connection, cloud or connection.config.name or "of the environment")
+    name = cloud or connection.config.name or "of the environment"
+    _require_password(connection.config.config, name)
+    return Glance(connection, name)
+
+
+def _require_password(config: Mapping[str, Any], name: str) -> None:
+    """The plugin itself has no error of its own for this."""
+    given = config.get("auth") or {}
+    if config.get("auth_type") not in PASSWORD_TYPES or not given.get("auth_url"):
+        return
+    if missing := [key for key in ("username", "password") if not _is_given(given, key)]:
+        wrong = BadInput(f"the cloud {name}: no {' and no '.join(missing)} is given")
+        wrong.add_note(CLOUDS_HINT)
+        raise wrong
+
+
+def _is_given(auth: Mapping[str, Any], key: str) -> bool:
+    return bool(auth.get(key) or (key == "username" and auth.get("user_id")))
 
 
 def remote(image: Mapping[str, Any]) -> Remote:

@@ -4,6 +4,7 @@ One guest at a time, started with -kernel, on QEMU's user-mode network; the serv
 """
 
 import hashlib
+import json
 import random
 import shutil
 import signal
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from provision.images import packed
+from pxe import fat
 from pxe.errors import MissingProgram
 from pxe.ramdisk.build import Ramdisk, build, find_busybox
 from pxe.ramdisk.kernel import find_kernel
@@ -257,6 +260,35 @@ def test_an_image_larger_than_the_disk_is_refused_before_anything_is_written(
     assert "only 16777216" in server.reports[-1]["message"]
     assert (tmp_path / "only").read_bytes() == b"\xaa" * (16 * MIB)
     assert "/image" not in server.fetched
+
+
+def test_a_seed_is_planted_behind_the_image_and_the_system_is_to_report(
+    boot: Callable[..., Guest], server: Server, tmp_path: Path
+) -> None:
+    sfdisk = require_tool("sfdisk", package="fdisk")
+    (tmp_path / "image").write_bytes(image_bytes(8)[: 8 * MIB // 512 * 512 - 512])
+    partition = b"label: gpt\nstart=1MiB\n"
+    subprocess.run(
+        [sfdisk, "--quiet", "--wipe=never", tmp_path / "image"], input=partition, check=True
+    )
+    image = (tmp_path / "image").read_bytes()
+    seed = fat.image({"user-data": b"#cloud-config\n"}, "CIDATA")
+    guest = boot(
+        answer(server, image, seed=packed(seed), raw_size=str(len(image))),
+        *nic("virtio-net-pci"),
+        *disk(tmp_path / "only", "virtio-blk-pci", "ONLY", 32, "d1"),
+    )
+    guest.wait_for_end()
+    assert server.kinds()[-1] == "progress"
+    assert server.reports[-1]["message"] == "the image is on vda"
+    told = subprocess.run([sfdisk, "--json", tmp_path / "only"], capture_output=True, check=True)
+    table = json.loads(told.stdout)["partitiontable"]
+    assert told.stderr == b"", "both copies of the table are whole"
+    _, planted = table["partitions"]
+    written = (tmp_path / "only").read_bytes()
+    assert written[planted["start"] * 512 :].startswith(seed)
+    end = len(image) - 34 * 512  # there the image had the copy of its table
+    assert written[MIB:end] == image[MIB:end]
 
 
 def test_a_used_answer_is_reported_as_failed(boot: Callable[..., Guest], server: Server) -> None:

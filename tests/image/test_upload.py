@@ -390,6 +390,26 @@ def test_without_clouds_yaml_its_places_are_named(
     assert "clouds.yaml lies here" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("variables", "told_of"),
+    [({}, "auth_url"), ({"OS_AUTH_URL": "http://127.0.0.1:9/v3"}, "no username and no password")],
+)
+def test_without_any_cloud_what_is_missing_is_named(
+    make: Callable[..., Path], tmp_path: Path, variables: Mapping[str, str], told_of: str
+) -> None:
+    nowhere = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*UPLOAD, str(make())],
+        env={**nowhere, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 2
+    assert told_of in told(done)
+
+
 def test_a_cloud_that_does_not_answer_is_told(lab: Cloud, make: Callable[..., Path]) -> None:
     auth = lab.clouds["builder"]["auth"]
     assert isinstance(auth, dict)

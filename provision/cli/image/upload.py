@@ -1,5 +1,6 @@
 """`build-image upload`: publish an image in Glance."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -79,6 +80,7 @@ def upload(
         glance_file.require_sealed(file)
     if not file.sealed:
         report.show_warning(f"{image}: no report says that it is sealed")
+    quieten(logging.getLogger("keystoneauth"))
     store = glance_openstack.connect(cloud)  # a wrong password is told before minutes of digests
     tell = Progress()
     tell.step(f"computing the digest of {image} ({file.size / MIB:,.0f} MiB)")
@@ -96,6 +98,12 @@ def upload(
         tell.end()
     show(published, wish, as_json=as_json)
     return report.ExitStatus.DONE
+
+
+def quieten(logger: logging.Logger) -> None:
+    """Its warnings are tracebacks of what our error says in a sentence; -v shows them."""
+    if logging.getLogger().level >= logging.WARNING:
+        logger.setLevel(logging.CRITICAL)
 
 
 def visibility_of(word: str | None) -> "Visibility | None":
