@@ -233,3 +233,27 @@ def test_an_image_without_a_partition_table_takes_no_seed(tmp_path: Path) -> Non
     )
     assert "takes no seed" in said
     assert not any(disk.path.read_bytes())
+
+
+@pytest.mark.parametrize("label", ["gpt", "dos"])
+def test_the_first_boot_grows_the_image_s_partition_up_to_the_seed(
+    tmp_path: Path, label: str
+) -> None:
+    growpart = require_tool("growpart", package="cloud-guest-utils")
+    disk = Disk(tmp_path, 64)
+    disk.write_image(label, 16)
+    offer(tmp_path, fat.image({"user-data": b""}, "CIDATA"))
+    disk.shell(f"unpack_seed sdx {disk.bytes} {16 * MIB} && planted sdx {disk.bytes}")
+    seed = disk.table()["partitions"][1]
+    done = subprocess.run([growpart, disk.path, "1"], capture_output=True, text=True, check=True)
+    assert "CHANGED" in done.stdout
+    first, second = disk_table(disk.path)
+    assert second == seed
+    assert 0 <= seed["start"] - first["start"] - first["size"] < 2048
+
+
+def disk_table(path: Path) -> list[dict[str, Any]]:
+    sfdisk = require_tool("sfdisk", package="fdisk")
+    done = subprocess.run([sfdisk, "--json", path], capture_output=True, check=True)
+    partitions: list[dict[str, Any]] = json.loads(done.stdout)["partitiontable"]["partitions"]
+    return partitions
