@@ -111,7 +111,7 @@ PLANTS: Mapping[str, Mapping[str, str]] = {
 }
 """What carries the leftover of each row and of no other."""
 
-IN_THE_DISK = frozenset({"snapshots"})
+IN_THE_DISK = frozenset({"snapshots", "deleted-keys"})
 """Rows about the file around the tree."""
 
 

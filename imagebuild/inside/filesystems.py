@@ -153,6 +153,14 @@ class Libyal:
         found = self._find(path)
         return "" if found is None else str(found.symbolic_link_target or "")
 
+    def extents(self, path: str) -> Sequence[tuple[int, int]] | None:
+        found = self._find(path)
+        if found is None or self._entry(found).kind is not Kind.FILE:
+            return ()
+        with _plain(self.type, path):
+            rows = [found.get_extent(number) for number in range(found.number_of_extents)]
+        return [(offset, size) for offset, size, flags in rows if not flags & _SPARSE]
+
     def _find(self, path: str) -> Any | None:  # noqa: ANN401  # libyal has no types
         if not path:
             return self.root
@@ -182,6 +190,8 @@ class Libyal:
         return Entry.of(mode, size, found.owner_identifier, found.group_identifier)
 
 
+_SPARSE = 1
+"""LIBFSEXT_EXTENT_FLAG_IS_SPARSE, and the same in its sisters."""
 _FAT_FOLDER = 0x10
 """The attribute ATTR_DIRECTORY of a FAT entry."""
 

@@ -48,6 +48,9 @@ class Folder:
         with self._parent(path) as (folder, name):
             return os.readlink(name, dir_fd=folder)
 
+    def extents(self, path: str) -> Sequence[tuple[int, int]] | None:
+        return None
+
     @contextmanager
     def _parent(self, path: str) -> Iterator[tuple[int, str]]:
         *folders, name = path.split("/") if path else ["."]

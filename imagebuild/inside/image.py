@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagebuild.inside.disk import Disk, Part, open_disk
@@ -47,6 +47,8 @@ class Image:
     mounts: tuple[Mount, ...]
     unread: tuple[str, ...]
     """Parts whose files nobody looked at, each as a sentence."""
+    systems: Mapping[int, FileSystem] = field(default_factory=dict)
+    """The file systems by where their partitions begin."""
 
 
 @contextmanager
@@ -72,7 +74,7 @@ def open_image(path: Path, *, kernel: bool = False) -> Iterator[Image]:
         root = _root(path, volumes, systems, unread)
         mounts = fstab(Tree(root).text("etc/fstab") or "")
         placed = _placed(volumes, systems, mounts, Tree(root))
-        yield Image(disk, tuple(volumes), Tree(root, placed), mounts, tuple(unread))
+        yield Image(disk, tuple(volumes), Tree(root, placed), mounts, tuple(unread), systems)
 
 
 def fstab(text: str) -> tuple[Mount, ...]:

@@ -69,6 +69,9 @@ class FileSystem(Protocol):
     def link(self, path: str) -> str:
         """Where a link points to."""
 
+    def extents(self, path: str) -> Sequence[tuple[int, int]] | None:
+        """Where a file's bytes lie in the partition, offset and size; None where unknown."""
+
 
 class Tree:
     """A root file system and what is mounted below it."""

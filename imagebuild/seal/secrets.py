@@ -1,5 +1,6 @@
 """Rows: keys, passwords and what people typed."""
 
+from imagebuild.seal.freespace import NoDeletedKeys
 from imagebuild.seal.row import Row, Severity
 from imagebuild.seal.rules import Absent, Hollow, Lines, Nowhere
 
@@ -188,5 +189,15 @@ ROWS = (
                 "://",
             ),
         ),
+    ),
+    Row(
+        "deleted-keys",
+        Severity.SECRET,
+        "private keys in free space",
+        "A deleted file stays on the disk until its blocks are discarded or written over, and "
+        "whoever has the image can read it.",
+        "fstrim(8); RFC 7468, Textual Encodings of PKIX",
+        (NoDeletedKeys(),),
+        mend="Trim the file systems after the last deletion (fstrim), or virt-sparsify the image.",
     ),
 )

@@ -87,6 +87,22 @@ def test_a_snapshot_within_the_file_is_found(tmp_path):
     assert [finding.row.name for finding in report.findings] == ["snapshots"]
 
 
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n" + "b3BlbnNzaC1rZXktdjEAAAAA" * 40 + "\n"
+
+
+@pytest.mark.parametrize("form", ["raw", "qcow2-zstd"])
+def test_a_private_key_in_a_deleted_file_is_found_and_one_in_a_file_is_not(form, tmp_path):
+    files = {**CLEAN, "usr/share/kept.pem": KEY, "root/deleted.pem": KEY}
+    root = ext4(tmp_path / "root.ext4", make(tmp_path / "tree", files))
+    run(require_tool("debugfs", "e2fsprogs"), "-w", "-R", "rm root/deleted.pem", root)
+    raw = disk(tmp_path / "disk.raw", root)
+    options = FORMS[form]
+    image = raw if options is None else qcow2(tmp_path / "disk.qcow2", raw, *options)
+    findings = verify_image(image).findings
+    assert [finding.row.name for finding in findings] == ["deleted-keys"]
+    assert findings[0].seen.startswith("a deleted private key, at byte ")
+
+
 def test_swap_space_is_found(tmp_path):
     image = _image(tmp_path, CLEAN)
     swap = tmp_path / "swap"
