@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kickstarts.plan import Layout
 from provision.inventory.model import Host, HostFirmware
 
 DISK_POLICIES = frozenset({"smallest", "largest", "first"})
@@ -59,8 +60,12 @@ def differences(host: Host, report: Facts) -> list[str]:
 
 
 def _port(host: Host, report: Facts) -> Iterator[str]:
-    if str(host.mac) not in {nic.text("mac").lower() for nic in report.parts("nics")}:
-        yield f"no port has the MAC address {host.mac}"
+    present = {nic.text("mac").lower() for nic in report.parts("nics")}
+    members = host.bond.members if host.bond else ()
+    others = (more.mac for more in host.addresses if more.mac is not None)
+    for mac in dict.fromkeys((host.mac, *members, *others)):
+        if str(mac) not in present:
+            yield f"no port has the MAC address {mac}"
 
 
 def _firmware(host: Host, report: Facts) -> Iterator[str]:
@@ -91,6 +96,8 @@ def _disk(host: Host, report: Facts) -> Iterator[str]:
     if not usable:
         yield "it has no disk to install on"
         return
+    if host.role.layout == Layout.RAID1.value and len(usable) == 1:
+        yield "it has one disk to install on, layout raid1 needs two"
     known = DISK_POLICIES | {disk.text("serial") for disk in usable}
     for wanted in filter(None, (host.role.disk, host.role.mirror)):
         # What is at a path is not reported.

@@ -2,13 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 import pytest
 
 from provision.hardware import Facts, differences, size
-from provision.inventory.model import GpuPassthrough, Host, HostFirmware, Install, Role
+from provision.inventory.model import (
+    Bond,
+    GpuPassthrough,
+    Host,
+    HostFirmware,
+    Install,
+    MoreAddress,
+    Role,
+)
 from pxe.addresses import MacAddress
 
 GPU = GpuPassthrough("K20m", "10de", "1028")
@@ -58,6 +66,22 @@ def test_a_device_to_pass_through_may_be_an_accelerator() -> None:
 def test_a_disk_named_by_its_serial_number_must_be_there() -> None:
     host = replace(HOST, role=replace(ROLE, disk="S2"))
     assert differences(host, Facts(REPORT)) == ["no disk has the serial number S2"]
+
+
+def test_every_port_and_both_disks_that_the_inventory_names_must_be_there() -> None:
+    other, third = MacAddress.parse("52:54:00:aa:00:77"), MacAddress.parse("52:54:00:aa:00:78")
+    host = replace(
+        HOST,
+        bond=Bond((HOST.mac, other), "802.3ad", "bond0"),
+        addresses=(MoreAddress(IPv4Interface("192.0.2.1/24"), third),),
+        role=replace(ROLE, layout="raid1", disk="S1", mirror="S2"),
+    )
+    assert differences(host, Facts(REPORT | {"disks": [{"serial": "S1"}]})) == [
+        f"no port has the MAC address {other}",
+        f"no port has the MAC address {third}",
+        "it has one disk to install on, layout raid1 needs two",
+        "no disk has the serial number S2",
+    ]
 
 
 def test_what_was_not_told_is_no_difference() -> None:
