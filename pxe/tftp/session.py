@@ -118,7 +118,7 @@ class Session:
         return True
 
     def transmit(self, send: Send) -> None:
-        """Send what the transfer decided. Raises Unreadable."""
+        """Send what the transfer decided. Raises Unreadable; ConnectionRefusedError by a peer."""
         transfer = self.transfer
         in_step = transfer.copies == 1 and transfer.sent == transfer.high
         self.awaited = self._acknowledgments[transfer.sent & 0xFFFF] if in_step else None
@@ -139,6 +139,8 @@ class Session:
         for start in range(0, len(data), self._burst):
             try:
                 self._send(data[start : start + self._burst])
+            except ConnectionRefusedError:
+                raise  # told once: a later packet would never hear of it
             except OSError as error:
                 if error.errno in NO_OFFLOAD and self._burst > self.packets.stride:
                     self._leave_offload()
