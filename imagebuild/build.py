@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from imagebuild import layers, pool
@@ -20,7 +21,9 @@ from imagebuild.errors import (
     Stopped,
     ToolMissing,
 )
+from imagebuild.evidence import read_contents, write_evidence
 from imagebuild.machine import check_tools
+from imagebuild.making import describe
 from imagebuild.nosync import suppress_sync
 from imagebuild.phases import Event, Follower, Phase, read_times, write_times
 from imagebuild.plan import PACKAGE, BuildPlan, Machine, Settings, plan_build
@@ -230,7 +233,9 @@ class _Story:
         for name, value in zip(DIGESTS, digests, strict=True):
             beside = plan.final.with_name(f"{plan.final.name}.{name}")
             beside.write_text(f"{value}  {plan.final.name}\n", encoding="ascii")
-        self.write_facts(dict(zip(DIGESTS, digests, strict=True)), size)
+        named = dict(zip(DIGESTS, digests, strict=True))
+        self.write_facts(named, size)
+        self.write_origin(named)
         plan.partial.replace(plan.final)
         sync(plan.final.parent)
         return Built(
@@ -257,6 +262,14 @@ class _Story:
         partial = path.with_name(f".{path.name}.partial")
         partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         partial.replace(path)
+
+    def write_origin(self, digests: Mapping[str, str]) -> None:
+        """What is in the image and how it was made, beside it."""
+        plan, now = self.plan, datetime.now(UTC)
+        begun = now - timedelta(seconds=time.monotonic() - self._began)
+        contents = read_contents(plan.partial)
+        making = describe(plan, begun, now)
+        write_evidence(plan.final.name, plan.final.parent, digests, contents, making)
 
     def came_to(self, phase: Phase) -> None:
         """Tell whoever watches, with the time that the phase took before."""
