@@ -13,7 +13,7 @@ from provision.alarms import Alarms
 from provision.deploy import Action
 from provision.inventory import views
 from provision.inventory.model import Host, Inventory
-from provision.lifecycle import EventKind, HostState
+from provision.lifecycle import EventKind
 from provision.memory import ShortMemory
 from provision.store import Store, StoreError, events, hosts, tokens
 from provision.store.events import BOOT_TARGET, Event
@@ -171,9 +171,8 @@ class Boots:
                 else:
                     title = f"inspecting {host.name}"
                     target = deploy.ramdisk(host.mac, "inspect", title, report=report)
-                    if record.state is not HostState.RESCUE:
-                        started = tokens.event_of(key, now, EventKind.INSPECTION_STARTED.value)
-                        hosts.apply(connection, record, EventKind.INSPECTION_STARTED, started)
+                    started = tokens.event_of(key, now, EventKind.INSPECTION_STARTED.value)
+                    hosts.apply(connection, record, EventKind.INSPECTION_STARTED, started)
                 made[host.mac, address] = target
                 what = (address, base_url, action, record.arming)
                 begun[host.mac] = _Boot(what, reports, target)

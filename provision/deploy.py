@@ -54,7 +54,7 @@ class Action(Enum):
 def next_action(host: Host, record: HostRecord) -> Action | LocalDisk:
     """What the host's next network boot is for."""
     match record.state:
-        case HostState.ENROLLED | HostState.INSPECTING | HostState.RESCUE:
+        case HostState.ENROLLED | HostState.INSPECTING:
             return Action.INSPECT
         case HostState.ARMED if host.role.install is Install.INSPECT:
             return Action.INSPECT

@@ -19,8 +19,6 @@ class HostState(Enum):
     """The answer went out: the arming is used up."""
     ACTIVE = "active"
     FAILED = "failed"
-    RESCUE = "rescue"
-    """Boots the ramdisk, whatever is installed, until an operator ends it."""
 
 
 class EventKind(Enum):
@@ -34,18 +32,9 @@ class EventKind(Enum):
     PROGRESS = "progress"
     INSTALLED = "installed"
     FAILED = "failed"
-    RESCUE_STARTED = "rescue started"
-    RESCUE_ENDED = "rescue ended"
 
 
-OPERATOR_EVENTS = frozenset(
-    {
-        EventKind.ARMED,
-        EventKind.DISARMED,
-        EventKind.RESCUE_STARTED,
-        EventKind.RESCUE_ENDED,
-    }
-)
+OPERATOR_EVENTS = frozenset({EventKind.ARMED, EventKind.DISARMED})
 """Only a person causes these; every other event comes from the wire."""
 
 WIRE_EVENTS = frozenset(EventKind) - OPERATOR_EVENTS
@@ -57,7 +46,7 @@ class Back(Enum):
     PRIOR = "prior"
 
 
-REMEMBERED = frozenset({HostState.ARMED, HostState.RESCUE})
+REMEMBERED = frozenset({HostState.ARMED})
 """Entering one of these keeps the state that is left, for the way back."""
 
 ERASES = frozenset({HostState.ACTIVE})
@@ -68,7 +57,6 @@ _S, _E = HostState, EventKind
 TRANSITIONS: Mapping[tuple[HostState, EventKind], HostState | Back] = {
     (_S.ENROLLED, _E.INSPECTION_STARTED): _S.INSPECTING,
     (_S.ENROLLED, _E.ARMED): _S.ARMED,
-    (_S.ENROLLED, _E.RESCUE_STARTED): _S.RESCUE,
     # A ramdisk that died is simply started again.
     (_S.INSPECTING, _E.INSPECTION_STARTED): _S.INSPECTING,
     (_S.INSPECTING, _E.PROGRESS): _S.INSPECTING,
@@ -78,7 +66,6 @@ TRANSITIONS: Mapping[tuple[HostState, EventKind], HostState | Back] = {
     (_S.AVAILABLE, _E.PROGRESS): _S.AVAILABLE,
     (_S.AVAILABLE, _E.INSPECTED): _S.AVAILABLE,
     (_S.AVAILABLE, _E.ARMED): _S.ARMED,
-    (_S.AVAILABLE, _E.RESCUE_STARTED): _S.RESCUE,
     # A role that is only inspected uses its arming up here.
     (_S.ARMED, _E.INSPECTION_STARTED): _S.INSPECTING,
     (_S.ARMED, _E.PROGRESS): _S.ARMED,
@@ -93,14 +80,9 @@ TRANSITIONS: Mapping[tuple[HostState, EventKind], HostState | Back] = {
     # The operator gives up an installation that will never report.
     (_S.DEPLOYING, _E.DISARMED): _S.FAILED,
     (_S.ACTIVE, _E.ARMED): _S.ARMED,
-    (_S.ACTIVE, _E.RESCUE_STARTED): _S.RESCUE,
     (_S.FAILED, _E.ARMED): _S.ARMED,
     # What had stopped was mended on the host, and went on to its end.
     (_S.FAILED, _E.INSTALLED): _S.ACTIVE,
-    (_S.FAILED, _E.RESCUE_STARTED): _S.RESCUE,
-    (_S.RESCUE, _E.INSPECTED): _S.RESCUE,
-    (_S.RESCUE, _E.PROGRESS): _S.RESCUE,
-    (_S.RESCUE, _E.RESCUE_ENDED): Back.PRIOR,
 }
 """What is not here cannot happen."""
 
@@ -121,7 +103,7 @@ class Illegal:
 def advance(
     state: HostState, event: EventKind, prior: HostState = HostState.ENROLLED
 ) -> HostState | Illegal:
-    """The state after `event`; `prior` is the state before the host was armed or rescued."""
+    """The state after `event`; `prior` is the state before the host was armed."""
     match TRANSITIONS.get((state, event)):
         case None:
             return Illegal(state, event)

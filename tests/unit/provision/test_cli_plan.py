@@ -139,7 +139,6 @@ CHANGES = {
     HostState.DEPLOYING: [],
     HostState.ACTIVE: [],
     HostState.FAILED: [],
-    HostState.RESCUE: [],
 }
 
 

@@ -37,7 +37,6 @@ def host(install=Install.IMAGE, **changes):
         (S.ENROLLED, Install.IMAGE, Action.INSPECT),
         (S.ENROLLED, Install.INSPECT, Action.INSPECT),
         (S.INSPECTING, Install.KICKSTART, Action.INSPECT),
-        (S.RESCUE, Install.KICKSTART, Action.INSPECT),
         (S.ARMED, Install.IMAGE, Action.INSTALL),
         (S.ARMED, Install.KICKSTART, Action.INSTALL),
         (S.ARMED, Install.INSPECT, Action.INSPECT),
