@@ -219,7 +219,8 @@ class _Story:
         if not wanted:
             return
         self.came_to(Phase.PROVING)
-        proof = prove(plan.partial, firmwares, self.way.programs, work)
+        stopping = self.way.stopping
+        proof = prove(plan.partial, firmwares, self.way.programs, work, stopping=stopping)
         proof = replace(proof, image=plan.final.name)
         write_proof(proof, proof_path(plan.final))
         demand(proof)

@@ -5,12 +5,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-from imagebuild.errors import NotProven
+from imagebuild.errors import NotProven, Stopped
 from imagebuild.inside.disk import open_disk
 from imagebuild.proof_machine import (
     Accelerator,
@@ -29,6 +30,8 @@ GROWTH = 4 << 30
 """Bytes that a copy's disk is larger than the image, so that its root has room to grow."""
 TIMEOUTS: Mapping[Accelerator, float] = {Accelerator.KVM: 300, Accelerator.TCG: 1500}
 """Seconds from power-on until the guest has turned itself off."""
+TICK = 0.5
+"""Seconds between two looks at whether the caller wants it stopped."""
 MARK = "rackseed-proof "
 CONSOLE_LINES = 12
 FORMAT = 1
@@ -92,11 +95,12 @@ def prove(
     programs: Programs,
     work: Path,
     accelerator: Accelerator | None = None,
+    stopping: Event | None = None,
 ) -> Proof:
     """Boot copies of a qcow2 or raw image, at least two, at least one by each firmware.
 
-    `work` is a folder of the caller's; the consoles stay in it. The copies run at the same time.
-    Raises ToolMissing.
+    `work` is a folder of the caller's; the consoles stay in it. The copies run at the same time
+    and are ended when `stopping` is set. Raises ToolMissing, Stopped.
     """
     tools = find_tools(firmwares)
     accelerator = accelerator or choose_accelerator(tools, work, programs.start)
@@ -108,7 +112,7 @@ def prove(
         for number, firmware in enumerate(chosen, 1)
     ]
     try:
-        boots = _run(guests, size, tools, accelerator, programs)
+        boots = _run(guests, size, tools, accelerator, programs, stopping or Event())
     finally:
         for guest in guests:
             guest.disk.unlink(missing_ok=True)
@@ -164,6 +168,7 @@ def _run(
     tools: Tools,
     accelerator: Accelerator,
     programs: Programs,
+    stopping: Event,
 ) -> list[Boot]:
     with ExitStack() as stack:
         begun = time.monotonic()
@@ -175,17 +180,21 @@ def _run(
             stack.callback(child.stop)
             running.append((guest, child))
         return [
-            _boot(guest, _seconds(child, begun, TIMEOUTS[accelerator]), size)
+            _boot(guest, _seconds(child, begun, TIMEOUTS[accelerator], stopping), size)
             for guest, child in running
         ]
 
 
-def _seconds(child: Child, begun: float, timeout: float) -> float:
-    try:
-        child.wait(max(0.0, begun + timeout - time.monotonic()))
-    except TimeoutError:
-        child.stop()
-    return time.monotonic() - begun
+def _seconds(child: Child, begun: float, timeout: float, stopping: Event) -> float:
+    """How long a guest ran; one that takes too long is ended."""
+    while (gone := time.monotonic() - begun) < timeout:
+        if stopping.is_set():
+            raise Stopped("the boot proof was stopped")
+        with suppress(TimeoutError):
+            child.wait(TICK)
+            return time.monotonic() - begun
+    child.stop()
+    return gone
 
 
 def _boot(guest: Guest, seconds: float, size: int) -> Boot:

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from imagebuild import proof as proof_module
 from imagebuild.build import Built
 from imagebuild.difference import compare_images
+from imagebuild.errors import Stopped
 from imagebuild.evidence import read_contents, write_evidence
 from imagebuild.proof import demand, proof_path, prove, write_proof
 from imagebuild.proof_machine import (
@@ -59,6 +62,20 @@ def test_an_image_that_does_not_boot_is_told_from_its_console(tmp_path, monkeypa
     assert image.exists()
     listed = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
     assert listed.stdout == b"", "no machine is left running"
+
+
+def test_a_proof_that_is_stopped_leaves_nothing_behind(tmp_path):
+    image = tmp_path / "image.qcow2"
+    run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "8M"])
+    stopping = threading.Event()
+    timer = threading.Timer(1.5, stopping.set)
+    timer.start()
+    begun = time.monotonic()
+    with pytest.raises(Stopped):
+        prove(image, [Firmware.BIOS], PROGRAMS, tmp_path, Accelerator.TCG, stopping)
+    assert time.monotonic() - begun < 30
+    assert subprocess.run(["pgrep", "-f", str(tmp_path)], check=False).returncode == 1
+    assert [path.name for path in tmp_path.glob("*.qcow2")] == ["image.qcow2"]
 
 
 def test_an_accelerator_is_believed_when_a_machine_starts_with_it(tmp_path):
