@@ -1,6 +1,7 @@
 """A boot storm: 500 machines at once, against rackseed and against dnsmasq with nginx.
 
 usage: python benchmarks/storm.py [--scenes NAME,...] [--clients N] [--rounds N] [--spread SECONDS]
+                                  [--congestion NAME]
 
 Two scenes, by what is booted: `ramdisk`, the size of our own (8 and 16 MiB), where the cost of each
 request counts; and `installer`, the size of a Fedora installer (16 and 200 MiB), where bytes count.
@@ -10,12 +11,12 @@ built with cc), in turn, in one run; the first of a round is the other side each
 with its defaults, and each of its scripts is a boot session of an armed machine, written to the
 store; dnsmasq serves DHCP and TFTP, nginx (a worker per core, sendfile) a script that is one file
 for all. Both keep a record of each request. nginx uses the machine's TCP congestion control, ours
-always cubic; where the machine has another, say bbr, see what `sysctl
-net.ipv4.tcp_congestion_control=cubic` makes of nginx.
+always cubic; where the machine has another, say bbr, see what `--congestion cubic` makes of nginx.
 
 Printed: seconds from a client's power-on to the end of each phase, median of the rounds' p50 and
-p99; clients that got everything; packets sent again; processor seconds that the servers and the
-client used during the storm; and the ratio of ours to theirs. Needs root, cc, dnsmasq and nginx.
+p99; clients that got everything; packets sent again; processor seconds that the servers (user and
+system) and the client used during the storm; and the ratio of ours to theirs. Needs root, cc,
+dnsmasq and nginx.
 """
 
 import argparse
@@ -30,6 +31,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Address
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -159,16 +161,17 @@ def build(folder: Path) -> Path:
     return program
 
 
-def cpu_seconds(pids: Sequence[int]) -> dict[int, float]:
+def cpu_seconds(pids: Sequence[int]) -> dict[int, tuple[float, float]]:
     """Processor seconds, user and system, of processes and all that they started."""
     family, seconds = list(pids), {}
+    tick = os.sysconf("SC_CLK_TCK")
     for pid in family:
         try:
             times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
             family += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
         except OSError:
             continue  # it has ended
-        seconds[pid] = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+        seconds[pid] = int(times[0]) / tick, int(times[1]) / tick
     return seconds
 
 
@@ -183,6 +186,8 @@ def one_storm(
     rack.address("rack0", f"{RELAY}/16")
     for number in range(1, clients + 1):
         rack.address("rack0", f"{FIRST + number}/16")
+    if options.congestion:
+        server.run(["sysctl", "-qw", f"net.ipv4.tcp_congestion_control={options.congestion}"])
     folder = server.folder
     artifacts = folder / "artifacts"
     artifacts.mkdir()
@@ -195,7 +200,10 @@ def one_storm(
         text = rack.run([program, str(clients), str(spread), RELAY, SERVER], timeout=600)
         after = cpu_seconds(pids)
     result: dict[str, Any] = json.loads(text)
-    result["servers"] = [after[pid] - before.get(pid, 0) for pid in sorted(after)]
+    result["servers"] = [
+        tuple(now - then for now, then in zip(after[pid], before.get(pid, (0, 0)), strict=True))
+        for pid in sorted(after)
+    ]
     return result
 
 
@@ -210,6 +218,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--spread", type=float, default=2.0, help="seconds from first to last")
+    parser.add_argument("--congestion", help="TCP congestion control for nginx, say cubic")
     parser.add_argument("--scenes", default=",".join(SCENES), help=", ".join(SCENES))
     options = parser.parse_args()
     for scene in options.scenes.split(","):
@@ -230,7 +239,7 @@ def measure(scene: str, program: Path, options: argparse.Namespace) -> None:
             with Lab() as lab:
                 result = one_storm(lab, side, scene, program, options)
             runs[side].append(result)
-            each = " ".join(f"{seconds:.1f}" for seconds in result["servers"])
+            each = " ".join(f"{user:.2f}+{system:.2f}" for user, system in result["servers"])
             console.print(
                 f"{side}: {len(result['marks'])} of {options.clients} in "
                 f"{result['seconds']:.1f} s; processor seconds of each server process: {each}"
@@ -264,7 +273,7 @@ def show(console: Console, scene: str, runs: dict[str, list[dict[str, Any]]], cl
     table.add_row("ratio", *(f"{ratio:.2f}" for ratio in ratios))
     console.print(table)
     table = Table(title="Complete, sent again (all rounds), processor seconds (median)")
-    for column in ("", "complete", "DHCP", "TFTP", "servers", "client"):
+    for column in ("", "complete", "DHCP", "TFTP", "user", "system", "servers", "client"):
         table.add_column(column, justify="right")
     for side, results in runs.items():
         table.add_row(
@@ -272,7 +281,10 @@ def show(console: Console, scene: str, runs: dict[str, list[dict[str, Any]]], cl
             f"{sum(len(result['marks']) for result in results)}/{rounds * clients}",
             str(sum(result["dhcp_retries"] for result in results)),
             str(sum(result["tftp_retries"] for result in results)),
-            f"{statistics.median(sum(result['servers']) for result in results):.2f}",
+            *(
+                f"{statistics.median(sum(map(part, result['servers'])) for result in results):.2f}"
+                for part in (itemgetter(0), itemgetter(1), sum)
+            ),
             f"{statistics.median(result['cpu'] for result in results):.2f}",
         )
     console.print(table)
