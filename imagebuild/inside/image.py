@@ -11,10 +11,12 @@ from imagebuild.inside.errors import Unreadable
 from imagebuild.inside.filesystems import Signature, open_file_system, recognise
 from imagebuild.inside.kernel import open_with_kernel
 from imagebuild.inside.partitions import ESP_TYPE, Partition, partitions
-from imagebuild.inside.tree import FileSystem, Tree
+from imagebuild.inside.tree import Below, FileSystem, Tree
 
 OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
 """In the order of os-release(5)."""
+SUBVOLUMES = ("root", "@", "@rootfs")
+"""Where Fedora, Ubuntu and Debian put the root of a btrfs."""
 _NO_FILES = frozenset({"swap", "LVM", "LUKS"})
 
 
@@ -55,7 +57,7 @@ class Image:
 def open_image(path: Path, *, kernel: bool = False) -> Iterator[Image]:
     """Open a qcow2 or raw file; nothing is written, mounted or started.
 
-    With `kernel` the kernel reads the file systems (root, raw files only), else libraries do.
+    With `kernel` the kernel reads what the libraries cannot (root, raw files only).
     Raises Unreadable, OSError.
     """
     with open_disk(path) as disk, ExitStack() as stack:
@@ -111,24 +113,42 @@ def _table(path: Path, disk: Disk) -> list[Partition]:
 def _open(disk: Disk, volume: Volume, stack: ExitStack, *, kernel: bool) -> FileSystem:
     type_ = volume.signature.type if volume.signature else ""
     part = volume.partition
-    if kernel:
-        if disk.format != "raw":
-            raise Unreadable(f"the kernel reads raw files only, {disk.path} is {disk.format}")
-        return stack.enter_context(open_with_kernel(disk.path, type_, part.start, part.size))
-    return open_file_system(_part(disk, part), type_)
+    try:
+        return open_file_system(_part(disk, part), type_)
+    except Unreadable:
+        if not kernel:
+            raise
+    if disk.format != "raw":
+        raise Unreadable(f"the kernel reads raw files only, {disk.path} is {disk.format}")
+    return stack.enter_context(open_with_kernel(disk.path, type_, part.start, part.size))
 
 
 def _root(
     path: Path, volumes: Sequence[Volume], systems: Mapping[int, FileSystem], unread: Sequence[str]
 ) -> FileSystem:
     for volume in volumes:
-        system = systems.get(volume.partition.start)
-        if system is not None and any(Tree(system).exists(name) for name in OS_RELEASE):
-            return system
+        for system in _candidates(systems.get(volume.partition.start)):
+            if any(Tree(system).exists(name) for name in OS_RELEASE):
+                return system
     found = [f"{_name(v)}: {v.signature.type if v.signature else 'nothing known'}" for v in volumes]
     error = Unreadable(f"{path} has no root file system that can be read: no /etc/os-release")
     error.add_note("; ".join(unread or found) or "the disk is empty")
     raise error
+
+
+def _candidates(system: FileSystem | None) -> Iterator[FileSystem]:
+    """A file system, and the subvolumes in which btrfs systems keep their root."""
+    if system is not None:
+        yield system
+        for name in SUBVOLUMES:
+            if system.entry(name) is not None:
+                yield Below(system, name)
+
+
+def _mounted(system: FileSystem, mount: Mount) -> FileSystem:
+    chosen = (option.partition("=")[2] for option in mount.options if option.startswith("subvol="))
+    name = next(chosen, "").strip("/")
+    return Below(system, name) if name and system.entry(name) is not None else system
 
 
 def _placed(
@@ -142,7 +162,7 @@ def _placed(
         for volume in volumes:
             system = systems.get(volume.partition.start)
             if mount.folder and system is not None and matches(mount.device, volume):
-                placed[mount.folder] = system
+                placed[mount.folder] = _mounted(system, mount)
     for volume in volumes:  # systemd finds the ESP without fstab: Discoverable Partitions
         system = systems.get(volume.partition.start)
         if system is None or system in placed.values() or volume.partition.type != ESP_TYPE:

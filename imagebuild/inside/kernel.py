@@ -34,9 +34,9 @@ _TRIES = 8
 _UNTOUCHED = {
     "ext4": ("noload",),
     "xfs": ("norecovery", "nouuid"),
-    "btrfs": ("rescue=nologreplay",),
+    "btrfs": ("rescue=nologreplay", "subvolid=5"),
 }
-"""So that a read-only mount does not replay a journal."""
+"""So that a read-only mount does not replay a journal; of btrfs all that there is."""
 
 
 @contextmanager

@@ -73,6 +73,32 @@ class FileSystem(Protocol):
         """Where a file's bytes lie in the partition, offset and size; None where unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Below:
+    """A folder of a file system as one of its own, such as a subvolume."""
+
+    system: FileSystem
+    folder: str
+
+    def entry(self, path: str) -> Entry | None:
+        return self.system.entry(self._whole(path))
+
+    def names(self, path: str) -> Sequence[str]:
+        return self.system.names(self._whole(path))
+
+    def read(self, path: str, limit: int) -> bytes:
+        return self.system.read(self._whole(path), limit)
+
+    def link(self, path: str) -> str:
+        return self.system.link(self._whole(path))
+
+    def extents(self, path: str) -> Sequence[tuple[int, int]] | None:
+        return self.system.extents(self._whole(path))
+
+    def _whole(self, path: str) -> str:
+        return f"{self.folder}/{path}" if path else self.folder
+
+
 class Tree:
     """A root file system and what is mounted below it."""
 

@@ -2,22 +2,37 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from imagebuild.inside.disk import open_disk
 from imagebuild.inside.image import Image, open_image
+from imagebuild.running import Run
 from imagebuild.seal.report import Finding, SealReport
 from imagebuild.seal.row import Row
 from imagebuild.seal.system import System, identify
 from imagebuild.seal.table import TABLE
 
 
-def verify_image(path: Path, table: Sequence[Row] = TABLE) -> SealReport:
+def verify_image(path: Path, table: Sequence[Row] = TABLE, *, kernel: bool = False) -> SealReport:
     """Look for every row of the table in a qcow2 or raw file; needs no root and writes nothing.
 
+    With `kernel` (root, raw files) the kernel reads what the libraries cannot.
     Raises Unreadable, OSError.
     """
-    with open_image(path) as image:
+    with open_image(path, kernel=kernel) as image:
         return verify(image, table)
+
+
+def verify_unpacked(path: Path, work: Path, run: Run) -> SealReport:
+    """As `verify_image` with the kernel, for any format: the disk is unpacked into `work` first."""
+    with open_disk(path):  # refuses what points to other files before qemu-img opens them
+        raw = work / "disk.raw"
+    run(["qemu-img", "convert", "-O", "raw", str(path), str(raw)])
+    try:
+        return replace(verify_image(raw, kernel=True), image=path.name)
+    finally:
+        raw.unlink()
 
 
 def verify(image: Image, table: Sequence[Row] = TABLE) -> SealReport:

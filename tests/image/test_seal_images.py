@@ -231,10 +231,38 @@ def test_an_image_that_was_not_unmounted_is_not_sealed(tmp_path):
 def test_the_kernel_reads_a_partition_of_a_raw_disk_too(tmp_path):
     require_root()
     image = _image(tmp_path, {**CLEAN, **PLANTS["kerberos"]})
-    with open_image(image, kernel=True) as opened:
-        assert opened.tree.exists("etc/krb5.keytab")
     with open_with_kernel(image, "ext4", ROOT_AT, ROOT_SIZE) as root:
         assert stat.S_IMODE(0o755) == root.entry("etc").mode
+
+
+def test_a_btrfs_with_subvolumes_is_read_by_the_kernel_alone(tmp_path, capsys, monkeypatch):
+    require_root()
+    mkfs = require_tool("mkfs.btrfs", "btrfs-progs")
+    fstab = f"UUID={UUID} / btrfs subvol=root 0 0\nUUID={UUID} /home btrfs subvol=home 0 0\n"
+    tree = make(tmp_path / "tree", {**CLEAN, "etc/fstab": fstab, "home/": ""})
+    (tree / "home/ops/.profile").unlink()
+    (tree / "home/ops").rmdir()
+    kept = make(tmp_path / "home", PLANTS["ssh-user-keys"])
+    path, mount = tmp_path / "btrfs", tmp_path / "mount"
+    with path.open("wb") as file:
+        file.truncate(200 * MIB)
+    run(mkfs, "-q", "-U", UUID, path)
+    mount.mkdir()
+    copy = """mount -o loop "$1" "$2"; cd "$2"; btrfs -q subvolume create root
+    btrfs -q subvolume create home; cp -a "$3/." root/; cp -a "$4/home/." home/
+    cd /; umount "$2" """
+    run("unshare", "--mount", "sh", "-euc", copy, "sh", path, mount, tree, kept)
+    image = qcow2(tmp_path / "disk.qcow2", path, "-c")
+    with pytest.raises(Unreadable, match="no root file system") as refused:
+        verify_image(image)
+    assert "btrfs cannot be read without the kernel" in refused.value.__notes__[0]
+    monkeypatch.setattr("sys.argv", ["build-image", "verify", "--kernel", str(image)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().out
+    assert ended.value.code == 1
+    assert "not sealed, 1 findings" in said
+    assert "/home/ops/.ssh/authorized_keys: a file of" in said
 
 
 def test_an_ordinary_user_verifies_as_root_does(tmp_path):
