@@ -1,0 +1,109 @@
+"""The controller that a kickstart of ours makes, on the fixture distribution.
+
+Everything that its steps call is real: systemd, MariaDB, RabbitMQ, OVN's databases, and OpenStack's
+services from our own packages. What Anaconda does around %post is done by `tests.cloud.rack`. Not
+there: SELinux, firewalld, TuneD, the dashboard, the kernel's clock.
+"""
+
+import re
+
+from tests.cloud import state
+from tests.cloud.faults import FAULTS
+from tests.cloud.rack import PASSWORD_HASH
+from tests.cloud.state import holders
+
+STEPS = [fault.step for fault in FAULTS]
+CONFIGURED = {
+    "/etc/keystone/keystone.conf", "/etc/glance/glance-api.conf",
+    "/etc/placement/placement.conf", "/etc/nova/nova.conf", "/etc/neutron/neutron.conf",
+    "/etc/cinder/cinder.conf", "/etc/heat/heat.conf", "/root/openrc",
+}  # fmt: skip
+"""The files that need secrets."""
+NOVAS_OWN = re.compile(r"/var/lib/mysql/(ib_logfile0|ibdata1|nova_api/cell_mappings\.ibd|undo\d+)")
+"""Nova keeps the URLs of its cells in its database, passwords and all."""
+
+
+def test_every_service_answers_its_administrator(cloud):
+    found = state.ask(cloud)
+    assert str(found["token"]).startswith("gAAAA"), "a Fernet token"
+    assert {"VCPU", "MEMORY_MB", "DISK_GB"} <= set(found["resource classes"])
+    assert found["services"] == {"nova-conductor": "up", "nova-scheduler": "up"}
+    for empty in ("images", "flavours", "networks", "volumes", "stacks"):
+        assert found[empty] == [], empty
+
+
+def test_options_are_such_as_the_services_know(cloud):
+    namespaces = {
+        "keystone": "keystone oslo.cache oslo.db oslo.log oslo.messaging oslo.middleware",
+        "glance": "glance.api glance.store glance.multi_store keystonemiddleware.auth_token oslo.db"
+        " oslo.log oslo.messaging oslo.concurrency",
+        "placement": "placement.conf keystonemiddleware.auth_token oslo.log",
+        "nova": "nova.conf oslo.log oslo.messaging oslo.db oslo.concurrency oslo.policy"
+        " oslo.service.service oslo.cache keystonemiddleware.auth_token os_vif",
+        "neutron": "neutron neutron.db nova.auth oslo.log oslo.messaging oslo.db oslo.concurrency"
+        " oslo.service.service keystonemiddleware.auth_token",
+        "cinder": "cinder oslo.log oslo.messaging oslo.db oslo.concurrency"
+        " keystonemiddleware.auth_token",
+        "heat": "heat.common.config heat.common.context heat.engine.clients oslo.log oslo.messaging"
+        " oslo.db keystonemiddleware.auth_token",
+    }
+    # The section of a store is named by the operator, so nobody can list its options.
+    unknown = {
+        "glance": ["ERROR:root:files/filesystem_store_datadir is not part of the sample config"]
+    }
+    for service, names in namespaces.items():
+        file = "glance-api" if service == "glance" else service
+        words = [f"--input-file=/etc/{service}/{file}.conf"]
+        words += [f"--namespace={name}" for name in names.split()]
+        python = f"/usr/lib/openstack/{service}/bin/python3"
+        said = cloud.try_run(python, "-W", "ignore", "-m", "oslo_config.validator", *words)
+        errors = [line for line in said.stderr.splitlines() if line.startswith("ERROR:root")]
+        assert errors == unknown.get(service, []), service
+        assert said.returncode == (1 if service in unknown else 0), said.stderr
+
+
+def test_no_argument_of_any_process_was_a_secret(watch):
+    assert watch.looked > 1000
+    assert watch.seen == set()
+
+
+def test_secrets_are_left_in_the_files_that_need_them_and_nowhere_else(rack, cloud):
+    found = holders(cloud, rack.secrets)
+    assert {path for path in found if not NOVAS_OWN.fullmatch(path)} == CONFIGURED
+    for path in CONFIGURED:
+        mode = (cloud.root / path.lstrip("/")).stat().st_mode & 0o777
+        assert mode in (0o600, 0o640), path
+    assert {name for names in found.values() for name in names} >= {"ADMIN_PASSWORD"}
+
+
+def test_nothing_of_what_the_installer_kept_opens_anything(rack, cloud):
+    for name in ("anaconda-ks.cfg", "original-ks.cfg", ".bash_history"):
+        assert not (cloud.root / "root" / name).exists(), name
+    assert list((cloud.root / "etc/rackseed").iterdir()) == [cloud.root / "etc/rackseed/settings"]
+    kept = cloud.try_run(
+        *("grep", "-rlE", r"/(answer|report|secrets)/[A-Za-z0-9_-]{20,}"),
+        *("/etc", "/root", "/home", "/var", "/usr/local", "/tmp", "/run/log", "/run/systemd"),
+    )
+    assert kept.stdout == ""
+    assert "network --device" in (cloud.root / "var/log/anaconda/anaconda.log").read_text()
+    assert holders(cloud, {"grace": PASSWORD_HASH}) == {}
+
+
+def test_a_second_run_of_every_step_changes_nothing(rack, cloud):
+    before = state.look_at(cloud)
+    state.restore_secrets(cloud, rack.secrets)
+    ran = cloud.run(state.STEPS, "--again")
+    assert [line.split()[2] for line in ran.splitlines() if line.endswith("begins")] == STEPS
+    after = state.look_at(cloud)
+    assert after.files == before.files
+    assert after.database == before.database
+    assert after.queue == before.queue
+    assert after.processes == before.processes, "a service was started again"
+    assert not (cloud.root / "etc/rackseed/secrets").exists()
+
+
+def test_every_step_again_is_refused_before_it_begins_without_the_secrets(cloud):
+    refused = cloud.try_run(state.STEPS, "--again")
+    assert refused.returncode == 1
+    assert "the secrets are gone" in refused.stderr
+    assert state.done(cloud) == STEPS
