@@ -13,11 +13,33 @@ from imagebuild.inside.image import Image, fstab
 from imagebuild.inside.tree import Tree
 from imagebuild.seal import script
 from imagebuild.seal.report import SealReport
+from imagebuild.seal.rules import Absent, Emptied, Hollow, Nowhere
 from imagebuild.seal.table import TABLE
 from imagebuild.seal.verify import verify
 from tests.unsealed import CLEAN, IN_THE_DISK, PLANTS, make, snapshot
 
 ELEMENT = Path("imagebuild/elements/rackseed-seal")
+
+
+RULES = [rule for row in TABLE for rule in row.rules]
+
+
+def _examples(rule: object) -> list[str]:
+    """Names that a rule must find; only of those that look for names."""
+    match rule:
+        case Absent(patterns=patterns):
+            return [_concrete(pattern) for pattern in patterns]
+        case Hollow(patterns=patterns):
+            return [f"{_concrete(pattern)}/deeper/x" for pattern in patterns]
+        case Nowhere(folders=folders, names=names):
+            return [f"{folder}/deeper/{_concrete(name)}" for folder in folders for name in names]
+        case Emptied(patterns=patterns):
+            return [_concrete(pattern) for pattern in patterns]
+    return []
+
+
+def _concrete(pattern: str) -> str:
+    return pattern.replace("[0-9]", "1").replace("[op]", "p").replace("*", "x")
 
 
 @contextmanager
@@ -36,7 +58,8 @@ def _verified(folder: Path) -> SealReport:
 def _sealed(folder: Path) -> None:
     path = folder.with_suffix(".sh")
     path.write_text(script.render())
-    subprocess.run(["sh", path, folder], check=True, timeout=60)
+    done = subprocess.run(["sh", path, folder], check=True, timeout=60, capture_output=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
 def test_a_sealed_system_has_no_findings(tmp_path):
@@ -67,6 +90,16 @@ def test_the_script_mends_every_leftover_at_once_and_the_second_time_changes_not
     once = snapshot(root)
     _sealed(root)
     assert snapshot(root) == once
+
+
+def test_every_path_of_the_table_is_found_and_mended(tmp_path):
+    planted = {path: "x" for rule in RULES for path in _examples(rule)}
+    root = make(tmp_path / "root", {**CLEAN, **planted})
+    found = {finding.path for finding in _verified(root).findings}
+    assert set(planted) - found == set()
+    assert len(planted) > 200
+    _sealed(root)
+    assert [str(finding) for finding in _verified(root).findings] == []
 
 
 def test_the_script_leaves_a_sealed_system_as_it_is(tmp_path):
