@@ -7,7 +7,7 @@ import pytest
 
 from tests.cloud import disturb
 from tests.cloud.disturb import Stop, Watch
-from tests.cloud.machine import Machine, control_group
+from tests.cloud.machine import Machine, remove_abandoned
 from tests.cloud.rack import Rack, operators_own
 from tests.fixture_distribution import cache, extra, make, names, packages
 from tests.fixture_distribution.target import write_target
@@ -41,7 +41,7 @@ def mirrors() -> Mapping[str, Path]:
         ("gpg", "gnupg"),
     ):
         require_tool(name, package)
-    control_group()
+    remove_abandoned()
     base = cache.cached("base", names.BASE, make.make_base)
     wanted = [*names.BASE, *extra.EXTRA]
     more = cache.cached("extra", wanted, lambda folder: make.make_extra(folder, base))

@@ -144,16 +144,28 @@ class Machine:
         """Remove the control groups that systemd made; they empty a moment after the kill."""
         if self._group is None:
             return
-        folders = [path for path in self._group.rglob("*") if path.is_dir()]
-        for folder in sorted([*folders, self._group], reverse=True):
-            for _ in range(100):
-                try:
-                    folder.rmdir()
-                    break
-                except OSError:
-                    time.sleep(0.05)
+        for _ in range(100):
+            remove_group(self._group)
+            if not self._group.exists():
+                break
+            time.sleep(0.05)
         assert not self._group.exists(), f"{self._group} is not empty"
         self._group = None
+
+
+def remove_group(group: Path) -> None:
+    """Remove a control group and those in it, as far as no process is left there."""
+    folders = [path for path in group.rglob("*") if path.is_dir()]
+    for folder in sorted([*folders, group], reverse=True):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def remove_abandoned() -> None:
+    """Remove the groups of tests that were killed; their machines ended with them."""
+    for group in control_group().glob("rackseed-*-*"):
+        if not Path("/proc", group.name.split("-")[1]).exists():
+            remove_group(group)
 
 
 def control_group() -> Path:
