@@ -235,7 +235,7 @@ class Connection:
         try:
             made = self._shared.app.respond(request)
         except Exception as error:  # noqa: BLE001 - logged there
-            self._send(_internal_error(error))
+            self._send(self._internal_error(error))
             return
         if isinstance(made, Response):
             self._send(made)
@@ -248,7 +248,13 @@ class Connection:
         if making.cancelled():
             return  # the client went away
         error = making.exception()
-        self._send(_internal_error(error) if error else making.result())
+        self._send(self._internal_error(error) if error else making.result())
+
+    def _internal_error(self, error: BaseException) -> Response:
+        """Whatever happens to one request, the server goes on."""
+        log.error("request failed address=%s", self._peer, exc_info=error)
+        told = b"internal error, see the server's log\n"
+        return text(500, told, reason=f"internal error: {type(error).__name__}")
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Say why nothing that follows can be understood, or will be read."""
@@ -345,10 +351,3 @@ class Connection:
             self._task.cancel()
         self._wire.close()
         self._left(self)
-
-
-def _internal_error(error: BaseException) -> Response:
-    """Whatever happens to one request, the server goes on."""
-    log.error("request failed", exc_info=error)
-    told = b"internal error, see the server's log\n"
-    return text(500, told, reason=f"internal error: {type(error).__name__}")
