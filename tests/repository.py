@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -58,6 +58,15 @@ def make_rpm(
     subprocess.run([*command, *macros], check=True, capture_output=True, env=environment)
     (made,) = top.glob("*RPMS/**/*.rpm")
     return made
+
+
+def make_repository(folder: Path, packages: Iterable[Path]) -> Path:
+    """A folder with packages and metadata, nothing of it signed by us."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for package in packages:
+        shutil.copy(package, folder)
+    subprocess.run([require_tool("createrepo_c"), "--quiet", str(folder)], check=True)
+    return folder
 
 
 class Client:

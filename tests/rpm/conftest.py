@@ -1,14 +1,20 @@
 """The fixture distribution, made once and cached, for every test that builds or installs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.fixture_distribution import cache, extra, make, names
+from provision.run import run, start
+from rpmspecs.running import Programs
+from rpmspecs.signing import Signer, make_key, open_key
+from tests.fixture_distribution import cache, extra, make, names, packages
 from tests.fixture_distribution.root import Root
 from tests.fixture_distribution.target import write_target
+from tests.repository import make_repository
 from tests.tools import require_root, require_tool
+
+PROGRAMS = Programs(run, start)
 
 BUDGET_S = 600
 """For one test: the first one waits for the distribution to be made."""
@@ -72,3 +78,25 @@ def fixture_root(fixture_distribution: Path, tmp_path: Path) -> Callable[..., Ro
         return Root(folder, {"fixture": fixture_distribution, **more})
 
     return empty
+
+
+@pytest.fixture(scope="session")
+def our_packages(fixture_target: Path) -> Sequence[Path]:
+    """Every package that our specs make for this target, all built by one call of the command."""
+    return packages.build((), fixture_target)
+
+
+@pytest.fixture(scope="session")
+def our_repository(our_packages: Sequence[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of them, unsigned."""
+    return make_repository(tmp_path_factory.mktemp("ours") / "repository", our_packages)
+
+
+@pytest.fixture(scope="session")
+def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
+    """A key of these tests, ready to sign."""
+    require_tool("gpg", "gnupg")
+    home = tmp_path_factory.mktemp("keys") / "gnupg"
+    key = make_key("Fixture <fixture@example.org>", home, PROGRAMS)
+    with open_key(key.fingerprint, [key.home], PROGRAMS) as opened:
+        yield opened

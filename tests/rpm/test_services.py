@@ -6,27 +6,15 @@ without a message queue.
 
 import json
 import os
-import re
-import shutil
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.fixture_distribution import packages
 from tests.fixture_distribution.root import Root
-from tests.tools import require_tool
-
-SPECS = (
-    "openstack-keystone",
-    "openstack-glance",
-    "openstack-placement",
-    "openstack-nova",
-    "python-openstackclient",
-)
+from tests.rpm.host import PATIENCE, Host
 
 PACKAGES = (
     "openstack-keystone",
@@ -40,9 +28,6 @@ PACKAGES = (
 
 PASSWORD = "a-password-of-a-test"
 IDENTITY = "http://127.0.0.1:5000/v3"
-
-PATIENCE = 120.0
-"""Seconds that one service has to be ready, on a machine that does other things, too."""
 
 CREDENTIALS: Mapping[str, str] = {
     "OS_AUTH_URL": IDENTITY,
@@ -77,137 +62,21 @@ for name, kind, url in (
 """What an operator says to Keystone once, in one process: each command takes seconds to begin."""
 
 
-class Host:
-    """A sandbox around an installed root in which commands and units of it run."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._units: list[subprocess.Popen[bytes]] = []
-        (root / "notify").mkdir(mode=0o755)
-        read, write = os.pipe()
-        self._sandbox = subprocess.Popen(
-            [
-                *("bwrap", "--bind", str(root), "/", "--dev", "/dev", "--proc", "/proc"),
-                *("--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/dev/shm"),
-                *("--tmpfs", "/run", "--unshare-pid", "--unshare-net"),
-                *("--die-with-parent", "--info-fd", str(write), "sleep", "infinity"),
-            ],
-            pass_fds=[write],
-            env={"PATH": "/usr/bin:/usr/sbin"},
-        )
-        os.close(write)
-        with os.fdopen(read) as told:
-            pid = json.load(told)["child-pid"]
-        end = time.monotonic() + PATIENCE
-        while not Path(f"/proc/{pid}/root/notify").exists():
-            assert time.monotonic() < end, "the sandbox did not begin"
-            time.sleep(0.05)
-        self._enter = ["nsenter", f"--target={pid}", "--mount", "--net", "--pid"]
-        self._enter += ["--root", "--"]
-
-    def close(self) -> None:
-        self._sandbox.kill()
-        for process in [*self._units, self._sandbox]:
-            process.wait(30)
-
-    def run(self, *argv: str, user: str = "root", env: Mapping[str, str] | None = None) -> str:
-        """The standard output of a command that must succeed."""
-        done = subprocess.run(
-            self._command(user, env or {}, argv), check=False, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
-        return done.stdout
+class Cloud(Host):
+    """With the client's words."""
 
     def openstack(self, *words: str) -> object:
         return json.loads(self.run("openstack", *words, "-f", "json", env=CREDENTIALS))
 
-    def start(self, unit: str, port: int | None = None) -> None:
-        """Starts a unit as systemd would, and waits until it says that it is ready."""
-        lines = (self.root / "usr/lib/systemd/system" / unit).read_text("utf-8").splitlines()
-        said = dict(line.split("=", 1) for line in lines if re.match(r"[A-Z]\w+=", line))
-        address = f"/notify/{unit}"
-        env = self._environment(said)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-            ready.bind(str(self.root) + address)
-            (self.root / f"notify/{unit}").chmod(0o777)
-            argv = self._command(
-                said["User"], {**env, "NOTIFY_SOCKET": address}, said["ExecStart"].split()
-            )
-            with (self.root / "notify" / f"{unit}.log").open("wb") as log:
-                process = subprocess.Popen(argv, stdout=log, stderr=log)
-            self._units.append(process)
-            if said["Type"] == "notify":
-                ready.settimeout(PATIENCE)
-                try:
-                    while b"READY=1" not in ready.recv(4096):
-                        pass
-                except TimeoutError:
-                    pytest.fail(f"{unit} did not say that it is ready\n{self.logs()}")
-        if port:
-            self._wait_for(port, unit)
-        assert process.poll() is None, f"{unit} ended\n{self.logs()}"
-
-    def _environment(self, said: Mapping[str, str]) -> Mapping[str, str]:
-        lines = [said["Environment"]] if "Environment" in said else []
-        file = self.root / said.get("EnvironmentFile", "-").lstrip("-/")
-        if file.is_file():
-            lines += file.read_text("utf-8").splitlines()
-        return {name: value.strip('"') for name, value in (line.split("=", 1) for line in lines)}
-
-    def _wait_for(self, port: int, unit: str) -> None:
-        probe = f"import socket; socket.create_connection(('127.0.0.1', {port}), 1).close()"
-        end = time.monotonic() + PATIENCE
-        argv = self._command("root", {}, ("python3", "-c", probe))
-        while subprocess.run(argv, check=False, capture_output=True).returncode:
-            assert time.monotonic() < end, f"{unit} does not listen on {port}\n{self.logs()}"
-            time.sleep(0.2)
-
-    def _command(self, user: str, env: Mapping[str, str], argv: tuple[str, ...] | list[str]):
-        home = "/root" if user == "root" else f"/var/lib/{user}"
-        words = {"PATH": "/usr/bin:/usr/sbin", "HOME": home, "LC_ALL": "C.UTF-8", **env}
-        return [
-            *self._enter,
-            *("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"),
-            *("env", "--chdir=/", "-i", *(f"{name}={value}" for name, value in words.items())),
-            *argv,
-        ]
-
-    def logs(self) -> str:
-        """The ends of all logs."""
-        found = [*self.root.glob("var/log/*/*.log"), *self.root.glob("notify/*.log")]
-        return "\n".join(f"== {f.name}\n" + f.read_text("utf-8", "replace")[-1500:] for f in found)
-
-
-def build(results: Path, target: Path, *specs: str) -> None:
-    words = ["rpm", "build", *specs, f"--target={target}", "--backend=chroot"]
-    code = "from provision.cli.main import main; main()"
-    argv = [sys.executable, "-c", code, *words, f"--results={results}", "--rebuild"]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def repository(fixture_target: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages, built from their specs with the product's own command."""
-    require_tool("createrepo_c", "createrepo-c")
-    results = tmp_path_factory.mktemp("services")
-    build(results, fixture_target, *SPECS)
-    folder = tmp_path_factory.mktemp("repository")
-    for package in results.rglob("*.rpm"):
-        if not package.name.endswith(".src.rpm"):
-            shutil.copy(package, folder)
-    subprocess.run(["createrepo_c", "--quiet", str(folder)], check=True)
-    return folder
-
 
 @pytest.fixture(scope="module")
 def host(
-    repository: Path, fixture_distribution: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Host]:
+    our_repository: Path, fixture_distribution: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("host")
-    root = Root(folder, {"fixture": fixture_distribution, "services": repository})
+    root = Root(folder, {"fixture": fixture_distribution, "services": our_repository})
     root.install("@core", *PACKAGES)
-    running = Host(root.path)
+    running = Cloud(root.path)
     try:
         configure(root.path)
         bring_up(running)
@@ -281,7 +150,7 @@ def file(service: str, name: str | None = None) -> str:
     return f"var/lib/{service}/{name or service}.sqlite"
 
 
-def let_many_write(host: Host, service: str, name: str | None = None) -> None:
+def let_many_write(host: Cloud, service: str, name: str | None = None) -> None:
     """SQLite's write-ahead log, so that readers and a writer do not wait for one another."""
     statement = "PRAGMA journal_mode = WAL"
     script = f"import sqlite3; sqlite3.connect('/{file(service, name)}').execute('{statement}')"
@@ -302,7 +171,7 @@ def account(name: str) -> Mapping[str, str]:
     }
 
 
-def bring_up(host: Host) -> None:
+def bring_up(host: Cloud) -> None:
     """As the installation guide of OpenStack says."""
     host.run("keystone-manage", "db_sync", user="keystone")
     let_many_write(host, "keystone")
@@ -331,17 +200,17 @@ def bring_up(host: Host) -> None:
     host.start("openstack-nova-scheduler.service")
 
 
-def test_keystone_gives_a_token(host: Host):
+def test_keystone_gives_a_token(host: Cloud):
     token = host.openstack("token", "issue")
     assert token["id"].startswith("gAAAA"), "a Fernet token"
 
 
-def test_keystone_refuses_a_wrong_password(host: Host):
+def test_keystone_refuses_a_wrong_password(host: Cloud):
     with pytest.raises(AssertionError, match="requires authentication"):
         host.run("openstack", "token", "issue", env={**CREDENTIALS, "OS_PASSWORD": "wrong"})
 
 
-def test_glance_keeps_an_image(host: Host):
+def test_glance_keeps_an_image(host: Cloud):
     content = os.urandom(100_000)
     (host.root / "image").write_bytes(content)
     host.openstack("image", "create", "--file=/image", "--disk-format=raw", "tiny")
@@ -350,21 +219,21 @@ def test_glance_keeps_an_image(host: Host):
     assert stored.read_bytes() == content
 
 
-def test_nova_lists_flavours_and_its_services(host: Host):
+def test_nova_lists_flavours_and_its_services(host: Cloud):
     host.openstack("flavor", "create", "--ram=64", "--disk=1", "--vcpus=1", "small")
     assert [(f["Name"], f["RAM"]) for f in host.openstack("flavor", "list")] == [("small", 64)]
     services = {s["Binary"]: s["State"] for s in host.openstack("compute", "service", "list")}
     assert services == {"nova-conductor": "up", "nova-scheduler": "up"}
 
 
-def test_placement_counts_resources(host: Host):
+def test_placement_counts_resources(host: Cloud):
     host.openstack("resource", "provider", "create", "a-host")
     providers = host.openstack("resource", "provider", "list")
     assert [provider["name"] for provider in providers] == ["a-host"]
 
 
 @pytest.mark.parametrize("service", ["keystone", "glance", "placement", "nova"])
-def test_services_write_their_logs_where_the_package_says(host: Host, service: str):
+def test_services_write_their_logs_where_the_package_says(host: Cloud, service: str):
     logs = [path for path in (host.root / "var/log" / service).iterdir() if path.stat().st_size]
     assert logs, f"/var/log/{service} has no log"
     lines = (host.root / "etc/passwd").read_text("utf-8").splitlines()
@@ -372,7 +241,7 @@ def test_services_write_their_logs_where_the_package_says(host: Host, service: s
     assert {path.stat().st_uid for path in logs} == {numbers[service]}
 
 
-def test_no_secret_is_readable_for_everybody(host: Host):
+def test_no_secret_is_readable_for_everybody(host: Cloud):
     for service in ("keystone", "glance", "placement", "nova"):
         assert (host.root / "etc" / service).stat().st_mode & 0o007 == 0, f"/etc/{service}"
         for folder in ("var/lib", "var/log"):
@@ -382,11 +251,10 @@ def test_no_secret_is_readable_for_everybody(host: Host):
 
 
 def test_the_same_sources_give_the_same_payload(
-    repository: Path, fixture_target: Path, tmp_path: Path
+    our_repository: Path, fixture_target: Path, tmp_path: Path
 ):
-    build(tmp_path, fixture_target, "python-openstackclient")
-    (again,) = tmp_path.rglob("python3-openstackclient-*.rpm")
-    first = repository / again.name
+    (again,) = packages.build(["python-openstackclient"], fixture_target, tmp_path)
+    first = our_repository / again.name
     assert payload(again) == payload(first)
 
 

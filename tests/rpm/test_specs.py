@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from rpmspecs.errors import BuildFailed
 from rpmspecs.repo import Change, publish, write_release
 from rpmspecs.running import Programs
 from rpmspecs.settings import BuildSettings
-from rpmspecs.signing import Signer, make_key, open_key
+from rpmspecs.signing import Signer
 from rpmspecs.spec import FOLDER, RELEASE, find_spec
 from rpmspecs.target import Repository, Target, load_target
 from tests.fixture_distribution.names import words
@@ -368,15 +368,6 @@ def test_node_check_names_a_package_that_is_not_there(everything: Root) -> None:
 def test_node_check_tells_the_kernel_arguments_of_a_gpu_node(everything: Root) -> None:
     told = everything.check("node-check", "--role", "gpu", "--kernel-arguments").split()
     assert {"iommu=pt", "intel_iommu=on", "modprobe.blacklist=nouveau"} <= set(told)
-
-
-@pytest.fixture(scope="session")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
-    require_tool("gpg", "gnupg")
-    home = tmp_path_factory.mktemp("keys") / "gnupg"
-    key = make_key("Fixture <fixture@example.org>", home, PROGRAMS)
-    with open_key(key.fingerprint, [key.home], PROGRAMS) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")
