@@ -1,5 +1,6 @@
 """A disk image file as bytes: qcow2 or raw, whole or a part of it."""
 
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from imagebuild.inside.errors import Unreadable
+from imagebuild.inside.errors import Unreadable, naming
 from imagebuild.inside.qcow2 import MAGIC, Qcow2
 
 _FOREIGN = {
@@ -30,6 +31,9 @@ class Bytes(Protocol):
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Fewer bytes at the end."""
+
+    def next_data(self, offset: int) -> int | None:
+        """Where from `offset` on something is written; None when all that follows is zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,14 @@ class Raw:
 
     def read_at(self, offset: int, length: int) -> bytes:
         return os.pread(self._file.fileno(), length, offset)
+
+    def next_data(self, offset: int) -> int | None:
+        try:
+            return os.lseek(self._file.fileno(), offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return None
+            return offset if offset < self.size else None
 
 
 class Part(io.RawIOBase):
@@ -97,17 +109,14 @@ class Part(io.RawIOBase):
 @contextmanager
 def open_disk(path: Path) -> Iterator[Disk]:
     """Open an image for reading. Raises Unreadable, OSError."""
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         head = file.read(8)
         if head[:4] == MAGIC:
-            try:
-                packed = Qcow2(file)
-            except Unreadable as error:
-                raise Unreadable(f"{path} {error}") from error
+            packed = Qcow2(file)
             about = packed.header
             yield Disk(path, "qcow2", about.compression, about.snapshots, packed)
             return
         for magic, name in _FOREIGN.items():
             if head.startswith(magic):
-                raise Unreadable(f"{path} is a {name} file, expected qcow2 or raw")
+                raise Unreadable(f"is a {name} file, expected qcow2 or raw")
         yield Disk(path, "raw", None, 0, Raw(file))

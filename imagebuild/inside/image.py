@@ -61,7 +61,7 @@ def open_image(path: Path, *, kernel: bool = False) -> Iterator[Image]:
     Raises Unreadable, OSError.
     """
     with open_disk(path) as disk, ExitStack() as stack:
-        volumes = [Volume(part, recognise(_part(disk, part))) for part in _table(path, disk)]
+        volumes = [Volume(part, recognise(_part(disk, part))) for part in partitions(disk.data)]
         systems: dict[int, FileSystem] = {}
         unread = []
         for volume in volumes:
@@ -101,13 +101,6 @@ def matches(device: str, volume: Volume) -> bool:
         "PARTLABEL": volume.partition.name,
     }.get(tag, "")
     return bool(value) and mine.lower() == value.lower()
-
-
-def _table(path: Path, disk: Disk) -> list[Partition]:
-    try:
-        return partitions(disk.data)
-    except Unreadable as error:
-        raise Unreadable(f"{path}: {error}") from error
 
 
 def _open(disk: Disk, volume: Volume, stack: ExitStack, *, kernel: bool) -> FileSystem:

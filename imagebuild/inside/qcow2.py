@@ -4,6 +4,7 @@ The format is QEMU's docs/interop/qcow2. Nothing but the file itself is ever ope
 that points to another file (backing, external data) is refused.
 """
 
+import io
 import struct
 import sys
 import zlib
@@ -104,10 +105,10 @@ class Qcow2:
         self.header = read_header(file)
         self.size = self.header.size
         self._file = file
+        self._end = file.seek(0, io.SEEK_END)
         self._cluster = 1 << self.header.cluster_bits
         self._per_l2 = self._cluster // 8
-        file.seek(self.header.l1_offset)
-        self._l1 = self._table(self.header.l1_entries)
+        self._l1 = self._table(self.header.l1_offset, self.header.l1_entries)
         self._l2: dict[int, tuple[int, ...]] = {}
         self._kept: OrderedDict[int, bytes] = OrderedDict()
 
@@ -122,6 +123,22 @@ class Qcow2:
             offset += count
         return b"".join(parts)
 
+    def next_data(self, offset: int) -> int | None:
+        """The first byte from `offset` on whose cluster is there; None where none is."""
+        number = offset >> self.header.cluster_bits
+        while number * self._cluster < self.size:
+            l1 = number // self._per_l2
+            if l1 >= len(self._l1):
+                return None
+            if not self._l1[l1] & _OFFSET:
+                number = (l1 + 1) * self._per_l2
+                continue
+            entry = self._entry(number)
+            if entry & _COMPRESSED or (entry & _OFFSET and not entry & _ZERO):
+                return max(offset, number * self._cluster)
+            number += 1
+        return None
+
     def _part(self, number: int, within: int, count: int) -> bytes:
         entry = self._entry(number)
         if entry & _COMPRESSED:
@@ -129,8 +146,7 @@ class Qcow2:
         at = entry & _OFFSET
         if not at or entry & _ZERO:
             return bytes(count)
-        self._file.seek(at + within)
-        return self._file.read(count).ljust(count, b"\0")
+        return self._read(at + within, count).ljust(count, b"\0")
 
     def _entry(self, number: int) -> int:
         l1, l2 = divmod(number, self._per_l2)
@@ -140,12 +156,17 @@ class Qcow2:
         if not table:
             return 0
         if table not in self._l2:
-            self._file.seek(table)
-            self._l2[table] = self._table(self._per_l2)
+            self._l2[table] = self._table(table, self._per_l2)
         return self._l2[table][l2]
 
-    def _table(self, entries: int) -> tuple[int, ...]:
-        data = self._file.read(entries * 8)
+    def _read(self, at: int, count: int) -> bytes:
+        if at >= self._end:
+            raise Unreadable("points beyond its own end; was it copied whole?")
+        self._file.seek(at)
+        return self._file.read(count)
+
+    def _table(self, at: int, entries: int) -> tuple[int, ...]:
+        data = self._read(at, entries * 8) if entries else b""
         if len(data) < entries * 8:
             raise Unreadable("is shorter than its tables say; was it copied whole?")
         return struct.unpack(f">{entries}Q", data)
@@ -158,8 +179,7 @@ class Qcow2:
         meet = 62 - (self.header.cluster_bits - 8)
         at = entry & ((1 << meet) - 1)
         sectors = ((entry & (_COMPRESSED - 1)) >> meet) + 1
-        self._file.seek(at)
-        packed = self._file.read(sectors * _SECTOR - at % _SECTOR)
+        packed = self._read(at, sectors * _SECTOR - at % _SECTOR)
         self._kept[number] = data = self._unpack(packed, number)
         if len(self._kept) > _KEPT_CLUSTERS:
             self._kept.popitem(last=False)

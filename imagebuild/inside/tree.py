@@ -13,9 +13,14 @@ from enum import Enum
 from functools import lru_cache
 from typing import Protocol
 
+from imagebuild.inside.errors import Unreadable
+
 MOST_LINKS = 40
 """As Linux counts before it says ELOOP (path_resolution(7))."""
-WHOLE = 1 << 40
+MOST_DEPTH = 256
+MOST_ENTRIES = 8_000_000
+MOST_BYTES = 512 << 20
+"""Of one file at once; rpm's largest databases have a fifth of it."""
 
 
 class Kind(Enum):
@@ -159,7 +164,7 @@ class Tree:
             return ""
         return self._link(real)
 
-    def read(self, path: str, limit: int = WHOLE) -> bytes | None:
+    def read(self, path: str, limit: int = MOST_BYTES) -> bytes | None:
         """The first `limit` bytes of a file, links followed; None where there is no file."""
         at = self.follow(path)
         entry = None if at is None else self._entry(at)
@@ -168,7 +173,7 @@ class Tree:
         system, within = self._at(at)
         return system.read(within, limit)
 
-    def text(self, path: str, limit: int = WHOLE) -> str | None:
+    def text(self, path: str, limit: int = MOST_BYTES) -> str | None:
         """As `read`, decoded; what is not UTF-8 is replaced."""
         data = self.read(path, limit)
         return None if data is None else data.decode("utf-8", errors="replace")
@@ -182,18 +187,29 @@ class Tree:
         return sorted(system.names(within))
 
     def walk(self, top: str = "") -> Iterator[tuple[str, Entry]]:
-        """Everything below `top` with its real path, folders before what is in them."""
+        """Everything below `top` with its real path, folders before what is in them.
+
+        Raises Unreadable for more than a system can have: folders that contain themselves.
+        """
         at = self.follow(top)
-        if at is None:
-            return
-        for name in self.names(at):
-            path = f"{at}/{name}".lstrip("/")
-            entry = self._entry(path)
-            if entry is None:
-                continue
-            yield path, entry
-            if entry.kind is Kind.FOLDER:
-                yield from self.walk(path)
+        todo = [] if at is None else [at]
+        count = 0
+        while todo:
+            folder = todo.pop()
+            system, within = self._at(folder)
+            below = []
+            for name in sorted(system.names(within)):
+                path = f"{folder}/{name}".lstrip("/")
+                entry = self._entry(path)
+                if entry is None:
+                    continue
+                count += 1
+                if count > MOST_ENTRIES or path.count("/") > MOST_DEPTH:
+                    raise Unreadable(f"/{top} has folders without an end: /{path[:200]}")
+                yield path, entry
+                if entry.kind is Kind.FOLDER:
+                    below.append(path)
+            todo += reversed(below)
 
     def glob(self, pattern: str) -> list[str]:
         """The real paths that a shell pattern means, hidden names too, each once."""

@@ -40,12 +40,15 @@ class NoDeletedKeys:
 def keys(data: Bytes) -> list[int]:
     """Where private keys begin on a disk."""
     found: list[int] = []
-    tail = b""
-    for at in range(0, data.size, STEP):
-        block = tail + data.read_at(at, STEP)
+    tail, end = b"", 0
+    while (at := data.next_data(end)) is not None and at < data.size:
+        if at != end:
+            tail = b""  # zeros lie between
+        read = data.read_at(at, STEP)
+        block = tail + read
         if MARK in block:
             found += [at - len(tail) + match.start() for match in KEY.finditer(block)]
-        tail = block[-OVERLAP:]
+        tail, end = block[-OVERLAP:], at + len(read)
     return list(dict.fromkeys(found))
 
 

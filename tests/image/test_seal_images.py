@@ -14,6 +14,7 @@ from imagebuild.inside.filesystems import open_file_system, recognise
 from imagebuild.inside.image import open_image
 from imagebuild.inside.kernel import open_with_kernel
 from imagebuild.inside.tree import Kind, Tree
+from imagebuild.seal.freespace import OVERLAP, STEP, keys
 from imagebuild.seal.verify import verify_image
 from provision.cli.image import main as cli
 from tests.disks import MIB, ROOT_AT, ROOT_SIZE, UUID, disk, ext4, qcow2, run
@@ -46,6 +47,19 @@ def test_an_image_of_any_form_is_read_byte_for_byte(form, tmp_path):
         assert opened.data.size == len(expected)
         assert opened.data.read_at(0, len(expected)) == expected
         assert opened.data.read_at(len(expected) - 3, 99) == expected[-3:]
+        at, holes = 0, bytearray()
+        while (data := opened.data.next_data(at)) is not None:
+            holes += expected[at:data]
+            at = data + 4096
+        assert at > ROOT_AT
+        assert not any(holes + expected[at:])
+
+
+def test_an_enormous_empty_disk_is_looked_through_at_once(tmp_path):
+    image = tmp_path / "disk.qcow2"
+    run(require_tool("qemu-img", "qemu-utils"), "create", "-q", "-f", "qcow2", image, "1P")
+    with open_disk(image) as opened:
+        assert keys(opened.data) == []
 
 
 @pytest.mark.parametrize("table", ["gpt", "mbr", "logical"])
@@ -101,6 +115,15 @@ def test_a_private_key_in_a_deleted_file_is_found_and_one_in_a_file_is_not(form,
     findings = verify_image(image).findings
     assert [finding.row.name for finding in findings] == ["deleted-keys"]
     assert findings[0].seen.startswith("a deleted private key, at byte ")
+
+
+def test_a_key_across_two_steps_of_the_search_is_found(tmp_path):
+    for shift in (-OVERLAP // 2, -30, -1):
+        path = tmp_path / "raw"
+        with path.open("wb") as file:
+            file.write(b"x" * (STEP + shift) + KEY.encode() + b"x" * STEP)
+        with open_disk(path) as opened:
+            assert keys(opened.data) == [STEP + shift]
 
 
 def test_swap_space_is_found(tmp_path):
@@ -175,7 +198,7 @@ def test_a_damaged_image_is_refused_or_not_sealed_but_never_ends_us(form, tmp_pa
     image = _image(tmp_path, CLEAN, form)
     whole = bytearray(image.read_bytes())
     chance = random.Random(7)
-    for _ in range(30):
+    for _ in range(40):
         damaged = bytearray(whole)
         for _ in range(chance.choice((1, 20, 400))):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
@@ -290,7 +313,7 @@ def test_the_command_lists_every_finding_with_its_row_and_how_to_mend_it(
     for words in ("kerberos", "/etc/krb5.keytab", "logs", "/var/log/dpkg.log", "mend:", "why:"):
         assert words in said
     written = json.loads((tmp_path / "disk.qcow2.seal.json").read_text())
-    assert [finding["row"] for finding in written["findings"]] == ["kerberos", "logs"]
+    assert [finding["row"] for finding in written["findings"]] == ["kerberos", "logs", "logs"]
     assert not written["sealed"]
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from imagebuild.inside.disk import Disk, Raw
+from imagebuild.inside.errors import Unreadable
 from imagebuild.inside.folder import open_folder
 from imagebuild.inside.image import Image, fstab
-from imagebuild.inside.tree import Tree
+from imagebuild.inside.tree import Entry, Kind, Tree
 from imagebuild.seal import script
 from imagebuild.seal.report import SealReport
 from imagebuild.seal.rules import Absent, Emptied, Hollow, Nowhere
@@ -196,3 +197,17 @@ def test_the_report_never_shows_a_secret(tmp_path):
     text = str(report.as_json())
     assert "salt" not in text
     assert "build7" not in text
+
+
+def test_folders_without_an_end_are_refused():
+    class Endless:
+        """Every name is a folder that contains itself."""
+
+        def entry(self, path: str) -> Entry:
+            return Entry(Kind.FOLDER, 0o755, 0)
+
+        def names(self, path: str) -> list[str]:
+            return ["again"]
+
+    with pytest.raises(Unreadable, match="folders without an end"):
+        list(Tree(Endless()).walk())
