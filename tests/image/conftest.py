@@ -1,0 +1,40 @@
+"""The image that several tests look at, built once, for real."""
+
+from pathlib import Path
+
+import pytest
+
+from imagebuild.build import Built, Way, build_image
+from imagebuild.machine import this_machine
+from imagebuild.plan import Settings
+from imagebuild.recipes import load_recipe
+from imagebuild.running import Programs
+from provision.cli.image.build import default_cache
+from provision.run import run, start
+from tests.tools import require_root, require_tool
+
+TOOLS = {"unshare": "util-linux", "qemu-img": "qemu-utils", "debootstrap": "debootstrap",
+         "sgdisk": "gdisk", "mkfs.vfat": "dosfstools", "mcopy": "mtools"}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def image_cache() -> Path:
+    """What image builds keep, across sessions of tests too."""
+    return default_cache()
+
+
+@pytest.fixture(scope="session")
+def build_way(tmp_path_factory: pytest.TempPathFactory, image_cache: Path) -> Way:
+    """How the tests build: as `build-image` does."""
+    require_root()
+    for tool, package in TOOLS.items():
+        require_tool(tool, package)
+    output = tmp_path_factory.mktemp("images")
+    settings = Settings(output=output, cache=image_cache, work=Path("/tmp"))
+    return Way(settings, this_machine(run), Programs(run, start))
+
+
+@pytest.fixture(scope="session")
+def debian_12(build_way: Way) -> Built:
+    """`build-image debian-12`, sealed."""
+    return build_image(load_recipe("debian-12"), build_way)

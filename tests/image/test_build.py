@@ -1,0 +1,139 @@
+"""Real images from Debian's mirror, whole, sealed, and gone without a trace when killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagebuild.build import Built, Way, build_image
+from imagebuild.errors import BuildFailed, SourceUnavailable, Stopped
+from imagebuild.inside.image import open_image
+from imagebuild.loops import attached
+from imagebuild.phases import Phase
+from imagebuild.recipes import load_recipe
+from imagebuild.workshop import RUNNING, WORK_PREFIX, sweep
+
+KILLS = int(os.environ.get("RACKSEED_KILLS", "3"))
+"""How often a build is killed; ten in the long suite."""
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def traces(cache: Path, output: Path) -> list[str]:
+    """What builds that ended left on this machine."""
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
+    found = [line for line in mounts.splitlines() if WORK_PREFIX in line]
+    found += [f"{device} {name}" for device, name in attached() if WORK_PREFIX in name]
+    found += [str(path) for path in output.glob(".*.partial")]
+    found += [str(path) for path in (cache / RUNNING).glob("*")]
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if WORK_PREFIX in words:
+            found.append(words.replace("\0", " "))
+    return found
+
+
+def test_debian_12_is_built_whole_and_sealed(debian_12: Built):
+    assert debian_12.report.sealed
+    path = debian_12.path
+    check = ["qemu-img", "check", "--output=json", str(path)]
+    assert json.loads(subprocess.check_output(check)).get("check-errors") == 0
+    assert 150 << 20 < debian_12.size < 600 << 20
+    for name in ("sha256", "sha512"):
+        beside = path.with_name(f"{path.name}.{name}")
+        subprocess.run([f"{name}sum", "--check", str(beside)], cwd=path.parent, check=True)
+    told = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))
+    assert told["properties"]["os_distro"] == "debian"
+    assert (debian_12.path.parent / "debian-12.log").stat().st_size > 10_000
+
+
+def test_debian_12_has_what_its_recipe_says(debian_12: Built):
+    with open_image(debian_12.path) as image:
+        tree = image.tree
+        kernels = [entry for entry in tree.names("boot") if entry.startswith("vmlinuz-")]
+        assert len(kernels) == 1
+        initrd = f"boot/initrd.img-{kernels[0].removeprefix('vmlinuz-')}"
+        assert tree.exists(initrd)
+        sources = tree.text("etc/apt/sources.list.d/default.list")
+        assert "http://deb.debian.org/debian bookworm" in sources
+        config = tree.text("etc/cloud/cloud.cfg.d/91-dib-cloud-init-datasources.cfg")
+        assert "ConfigDrive, OpenStack, NoCloud" in config
+
+
+def test_nothing_is_left_of_a_build(debian_12: Built, build_way: Way):
+    assert traces(build_way.settings.cache, build_way.settings.output) == []
+
+
+def test_the_same_again_takes_what_was_kept(debian_12: Built, build_way: Way, tmp_path):
+    came: list[Phase] = []
+    settings = replace(build_way.settings, output=tmp_path)
+    way = replace(build_way, settings=settings, watch=lambda event: came.append(event.phase))
+    again = build_image(load_recipe("debian-12"), way)
+    assert again.skipped == "system"
+    assert again.report.sealed
+    assert Phase.PACKAGES not in came
+    assert {Phase.ROOT, Phase.DISK, Phase.PACKING, Phase.VERIFYING} <= set(came)
+
+
+def test_a_ready_image_for_gpus_takes_the_first_root(debian_12: Built, build_way: Way, tmp_path):
+    way = replace(build_way, settings=replace(build_way.settings, output=tmp_path))
+    built = build_image(load_recipe("debian-12-gpu"), way)
+    assert built.report.sealed
+    assert built.recipe.properties["hw_video_model"] == "qxl"
+    with open_image(built.path) as image:
+        assert "blacklist nouveau" in image.tree.text("etc/modprobe.d/rackseed-nouveau.conf")
+        assert "modprobe.blacklist=nouveau" in image.tree.text("boot/grub/grub.cfg")
+
+
+def test_a_build_that_fails_says_why_and_leaves_nothing(build_way: Way, tmp_path):
+    recipe = load_recipe("debian-12", ["no-such-package-at-all"])
+    way = replace(build_way, settings=replace(build_way.settings, output=tmp_path))
+    with pytest.raises(BuildFailed, match="Unable to locate package no-such-package-at-all"):
+        build_image(recipe, way)
+    assert [path.name for path in tmp_path.iterdir()] == ["debian-12.log"]
+    assert traces(build_way.settings.cache, tmp_path) == []
+
+
+def test_a_build_that_is_stopped_leaves_nothing(build_way: Way, tmp_path):
+    way = replace(build_way, settings=replace(build_way.settings, output=tmp_path))
+    way = replace(way, watch=lambda event: event.phase is Phase.DISK and way.stopping.set())
+    with pytest.raises(Stopped):
+        build_image(load_recipe("debian-12"), way)
+    way.stopping.clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["debian-12.log"]
+    assert traces(build_way.settings.cache, tmp_path) == []
+
+
+def test_offline_names_what_is_missing(build_way: Way, tmp_path):
+    settings = replace(build_way.settings, output=tmp_path, cache=tmp_path / "c", offline=True)
+    with pytest.raises(SourceUnavailable, match="cannot be built offline"):
+        build_image(load_recipe("debian-12"), replace(build_way, settings=settings))
+
+
+def test_killed_at_any_moment_nothing_stays(debian_12: Built, build_way: Way, tmp_path):
+    """kill -9 ends mounts and processes at once; the next start clears the rest."""
+    cache = build_way.settings.cache
+    command = [sys.executable, "-c", "from provision.cli.image.main import main; main()"]
+    command += ["debian-12", "-o", str(tmp_path), "--cache", str(cache)]
+    moments = random.Random(12)
+    for _ in range(KILLS):
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(moments.uniform(1, max(2.0, debian_12.seconds / 3)))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and any(" " in t for t in traces(cache, tmp_path)):
+            time.sleep(0.2)
+            sweep(cache)
+        assert traces(cache, tmp_path) == []
+        assert not (tmp_path / "debian-12.qcow2").exists()
