@@ -1,11 +1,12 @@
-"""HTTP beside nginx: one big initrd to many clients at once.
+"""HTTP beside nginx: one big initrd to many clients at once, and what a small request costs.
 
-usage: python benchmarks/web.py [--clients N] [--megabytes N] [--rounds N]
+usage: python benchmarks/web.py [--clients N] [--megabytes N] [--rounds N] [--requests N]
 
 Both serve the same file by sendfile on loopback, in turn, in one run, with one worker and with one
 per core. The client is one process that lets the kernel discard what arrives (MSG_TRUNC), so that
 the servers are what is measured. Printed: the aggregate in MB/s, median of the rounds, and the
-ratio of ours to nginx's. Needs nginx, no root.
+ratio of ours to nginx's; then the processor time, user and system, that one worker spends on a
+request for 500 bytes, on a connection of its own and on one that stays. Needs nginx, no root.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from tests.tools import require_tool
 
 DISCARD = 4 << 20
 """Bytes that one recv may discard."""
+SMALL = b"x" * 499 + b"\n"
 START_LIMIT = 10.0
 """Seconds for a server to listen."""
 
@@ -62,28 +64,31 @@ http {{
 
 
 @contextmanager
-def nginx(folder: Path, port: int, workers: int) -> Iterator[None]:
-    """nginx serving `folder`/artifacts, until the block ends."""
+def nginx(folder: Path, port: int, workers: int) -> Iterator[Sequence[int]]:
+    """nginx serving `folder`/artifacts, until the block ends; gives its processes."""
     config = folder / f"nginx-{workers}.conf"
     config.write_text(NGINX.format(folder=folder, port=port, workers=workers))
     argv = [str(require_tool("nginx")), "-p", str(folder), "-c", str(config)]
     process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
     try:
-        yield
+        wait_for(port, workers)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        yield [int(pid) for pid in children.split()]
     finally:
         process.send_signal(signal.SIGQUIT)
         process.wait(10)
 
 
 @contextmanager
-def ours(folder: Path, port: int, workers: int) -> Iterator[None]:
-    """Our HTTP plane serving the same, until the block ends."""
+def ours(folder: Path, port: int, workers: int) -> Iterator[Sequence[int]]:
+    """Our HTTP plane serving the same, until the block ends; gives its processes."""
     spawn = multiprocessing.get_context("spawn")
     processes = [spawn.Process(target=serve, args=(folder, port)) for _ in range(workers)]
     for process in processes:
         process.start()
     try:
-        yield
+        wait_for(port, workers)
+        yield [process.pid or 0 for process in processes]
     finally:
         for process in processes:
             process.terminate()
@@ -156,10 +161,44 @@ def measure(
             for name, server in (("nginx", nginx), ("rackseed", ours)):
                 port += 1
                 with server(folder, port, workers):
-                    wait_for(port, workers)
                     seconds = download(port, clients, size)
                 rates.setdefault((name, workers), []).append(clients * size / seconds / 1e6)
     return rates
+
+
+def ask(peer: socket.socket, *, stays: bool) -> None:
+    """One small request, and all of its response."""
+    wish = "keep-alive" if stays else "close"
+    peer.sendall(f"GET /artifacts/small HTTP/1.1\r\nHost: x\r\nConnection: {wish}\r\n\r\n".encode())
+    heard = b""
+    while not heard.endswith(SMALL):
+        got = peer.recv(1 << 16)
+        assert got, heard
+        heard += got
+
+
+def microseconds(port: int, pids: Sequence[int], requests: int, *, stays: bool) -> float:
+    """Processor time of a request, of all that were asked one after the other."""
+
+    def ask_all(count: int) -> None:
+        if stays:
+            with socket.create_connection(peername) as peer:
+                for _ in range(count):
+                    ask(peer, stays=True)
+        else:
+            for _ in range(count):
+                with socket.create_connection(peername) as peer:
+                    ask(peer, stays=False)
+
+    def spent() -> int:
+        tasks = (task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir())
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+    peername = ("127.0.0.1", port)
+    ask_all(50)
+    before = spent()
+    ask_all(requests)
+    return (spent() - before) / requests / 1000
 
 
 def shown(rates: list[float]) -> str:
@@ -167,12 +206,27 @@ def shown(rates: list[float]) -> str:
     return f"{statistics.median(rates):.0f} ({min(rates):.0f}-{max(rates):.0f})"
 
 
+def costs(folder: Path, requests: int, rounds: int) -> Mapping[tuple[str, bool], list[float]]:
+    """Microseconds of each round by (server, whether the connection stays)."""
+    found: dict[tuple[str, bool], list[float]] = {}
+    port = 30000 + os.getpid() % 10000
+    for _ in range(rounds):
+        for name, server in (("nginx", nginx), ("rackseed", ours)):
+            port += 1
+            with server(folder, port, 1) as pids:
+                for stays in (False, True):
+                    each = microseconds(port, pids, requests, stays=stays)
+                    found.setdefault((name, stays), []).append(each)
+    return found
+
+
 def main() -> None:
-    """Measure and print the table."""
+    """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=2000, help="small ones, in each round")
     options = parser.parse_args()
     size = options.megabytes * 1_000_000
     with ExitStack() as stack:
@@ -180,7 +234,9 @@ def main() -> None:
         folder.chmod(0o755)  # nginx's workers give up root
         (folder / "artifacts").mkdir()
         (folder / "artifacts/initrd").write_bytes(os.urandom(1_000_000) * options.megabytes)
+        (folder / "artifacts/small").write_bytes(SMALL)
         rates = measure(folder, options.clients, size, options.rounds)
+        found = costs(folder, options.requests, options.rounds)
     table = Table(
         "workers", "nginx MB/s", "rackseed MB/s", "ratio",
         title=f"{options.megabytes} MB to {options.clients} clients, median of {options.rounds}",
@@ -189,6 +245,15 @@ def main() -> None:
         theirs, own = rates["nginx", workers], rates["rackseed", workers]
         ratio = statistics.median(own) / statistics.median(theirs)
         table.add_row(str(workers), shown(theirs), shown(own), f"{ratio:.2f}")
+    Console(width=100).print(table)
+    table = Table(
+        "connection", "nginx µs", "rackseed µs", "ratio",
+        title=f"Processor time of a request for 500 bytes, median of {options.rounds}",
+    )  # fmt: skip
+    for stays, word in ((False, "of its own"), (True, "stays")):
+        theirs, own = found["nginx", stays], found["rackseed", stays]
+        ratio = statistics.median(own) / statistics.median(theirs)
+        table.add_row(word, shown(theirs), shown(own), f"{ratio:.1f}")
     Console(width=100).print(table)
 
 
