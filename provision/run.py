@@ -121,7 +121,8 @@ class Child:
         What is left of its process group when it ends is killed.
         """
         if self._process.returncode is None and self._ended():
-            self._signal(signal.SIGKILL)  # not reaped yet, so its number is still its own
+            with suppress(PermissionError):  # a program that becomes root, as mock, is not ours
+                self._signal(signal.SIGKILL)  # not reaped yet, so its number is still its own
             self._process.wait()
         code = self._process.returncode
         return None if code is None else _status(code)

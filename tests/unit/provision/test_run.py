@@ -101,6 +101,14 @@ def test_what_a_child_leaves_behind_is_killed_when_its_end_is_noticed(tmp_path):
     wait_until_gone(int((tmp_path / "o").read_text(encoding="utf-8")))
 
 
+def test_the_end_of_a_program_that_became_root_is_noticed(monkeypatch):
+    def not_ours(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "killpg", not_ours)
+    assert start([sys.executable, "-c", "raise SystemExit(3)"]).wait(20) == 3
+
+
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path):
     child = start(sh("trap '' TERM; echo up; sleep 600"), stdout=tmp_path / "o")
     while not (tmp_path / "o").read_text(encoding="utf-8"):
