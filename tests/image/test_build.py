@@ -52,6 +52,8 @@ def test_debian_12_is_built_whole_and_sealed(debian_12: Built):
     for name in ("sha256", "sha512"):
         beside = path.with_name(f"{path.name}.{name}")
         subprocess.run([f"{name}sum", "--check", str(beside)], cwd=path.parent, check=True)
+    for name in ("packages", "cdx.json", "provenance.json", "seal.json"):
+        assert path.with_name(f"{path.name}.{name}").stat().st_size > 500
     told = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))
     assert told["properties"]["os_distro"] == "debian"
     assert (debian_12.path.parent / "debian-12.log").stat().st_size > 10_000
