@@ -1,11 +1,14 @@
 """Glance by openstacksdk: the only module that knows OpenStack."""
 
 import html
+import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import openstack
@@ -17,6 +20,8 @@ from requests import Response
 from imagebuild.errors import BadInput, PublishFailed
 from imagebuild.glance import DRAFT_FOR, Remote, State, Visibility
 from imagebuild.glance_upload import Body
+
+log = logging.getLogger(__name__)
 
 PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
 """Image service API v2, "Update image"."""
@@ -40,6 +45,10 @@ CLOUDS_HINT = (
     "clouds.yaml lies here, in ~/.config/openstack or in /etc/openstack; the dashboard offers it"
 )
 PASSWORD_TYPES = (None, "password", "v3password")
+TROUBLE = range(500, 600)
+"""A server that has trouble, with its database or behind a proxy, may have none in a moment."""
+PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before it is asked again."""
 QUOTA = 413
 """How Glance refuses what exceeds a quota."""
 
@@ -49,6 +58,7 @@ class Glance:
 
     def __init__(self, connection: Connection, cloud: str) -> None:
         self._cloud = cloud
+        self._troubles = 0
         with self._told("log in"):
             self._images = connection.image
             self._project = connection.current_project_id
@@ -71,12 +81,12 @@ class Glance:
     def create(self, fields: Mapping[str, object]) -> str:
         """Make an image without bytes; returns its id."""
         with self._told("make an image"):
-            answer = self._images.post("/images", json=dict(fields))
+            answer = _patiently(lambda: self._images.post("/images", json=dict(fields)))
             self._require(answer, "make an image")
         return str(answer.json()["id"])
 
     def send(self, image: str, body: Body) -> bool:
-        """Send all bytes; False when another process sends into this image."""
+        """Send all bytes; False when it is to be looked again, what became of the image."""
         kind = {"Content-Type": "application/octet-stream"}
         try:
             with self._told("take the bytes"):
@@ -87,7 +97,11 @@ class Glance:
             if error.__cause__ is None:
                 raise
             raise _broken_off(self._cloud, image, body) from error.__cause__
+        self._troubles += answer.status_code in TROUBLE
         if answer.status_code in (404, 409):
+            return False
+        if answer.status_code in TROUBLE and self._troubles <= len(PAUSES):
+            time.sleep(PAUSES[self._troubles - 1])
             return False
         self._require(answer, "take the image")
         return True
@@ -95,13 +109,14 @@ class Glance:
     def change(self, image: str, fields: Mapping[str, object]) -> bool:
         """Set fields in one request; False when the image is gone."""
         with self._told("change an image"):
-            before = self._images.get(f"/images/{image}")
+            before = _patiently(lambda: self._images.get(f"/images/{image}"))
             if before.status_code == 404:
                 return False
             self._require(before, "show an image")
             patch = list(_patch(before.json(), fields))
-            answer = self._images.patch(
-                f"/images/{image}", json=patch, headers={"Content-Type": PATCH_TYPE}
+            kind = {"Content-Type": PATCH_TYPE}
+            answer = _patiently(
+                lambda: self._images.patch(f"/images/{image}", json=patch, headers=kind)
             )
             if answer.status_code == 404:
                 return False
@@ -111,7 +126,7 @@ class Glance:
     def delete(self, image: str) -> str | None:
         """Remove an image; returns why it must stay."""
         with self._told("delete an image"):
-            answer = self._images.delete(f"/images/{image}")
+            answer = _patiently(lambda: self._images.delete(f"/images/{image}"))
             if answer.status_code in (403, 409):
                 return _reason(answer)
             if answer.status_code != 404:
@@ -127,7 +142,7 @@ class Glance:
         url, params = "/images", first
         while url:
             with self._told("list images"):
-                answer = self._images.get(url, params=params)
+                answer = _patiently(partial(self._images.get, url, params=params))
                 self._require(answer, "list images")
             yield answer
             url, params = answer.json().get("next", "").removeprefix("/v2"), {}
@@ -198,6 +213,17 @@ def _require_password(config: Mapping[str, Any], name: str) -> None:
 
 def _is_given(auth: Mapping[str, Any], key: str) -> bool:
     return bool(auth.get(key) or (key == "username" and auth.get("user_id")))
+
+
+def _patiently(ask: Callable[[], Response]) -> Response:
+    """Ask again while the server has trouble; each of these requests may come twice."""
+    for pause in PAUSES:
+        answer = ask()
+        if answer.status_code not in TROUBLE:
+            return answer
+        log.info("asking again status=%s in seconds=%s", answer.status_code, pause)
+        time.sleep(pause)
+    return ask()
 
 
 def remote(image: Mapping[str, Any]) -> Remote:

@@ -33,7 +33,7 @@ class Store(Protocol):
         """Make an image without bytes; returns its id."""
 
     def send(self, image: str, body: "Body") -> bool:
-        """Send all bytes; False when another process sends into this image."""
+        """Send all bytes; False when it is to be looked again, what became of the image."""
 
     def change(self, image: str, fields: Mapping[str, object]) -> bool:
         """Set fields in one request; False when the image is gone."""

@@ -10,13 +10,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from imagebuild import glance
 from imagebuild.build import Built
+from imagebuild.glance_openstack import Glance
+from imagebuild.glance_upload import digests, publish
 from tests.gate import Gate, gate
 from tests.openstack import PASSWORD, REGION, Cloud, cloud
 from tests.tools import require_tool
@@ -449,3 +453,37 @@ def test_debian_12_as_built_arrives_with_what_its_recipe_says(lab: Cloud, debian
     assert (image["name"], image["os_distro"]) == ("debian-12", "debian")
     assert image["os_hash_value"] == hashed(debian_12.path)
     assert image["virtual_size"] <= image["min_disk"] << 30
+
+
+class Silent:
+    """Hears how far an upload is, and tells nobody."""
+
+    def __init__(self) -> None:
+        self.octets: list[int] = []
+
+    def step(self, text: str) -> None:
+        pass
+
+    def sent(self, octets: int, whole: int) -> None:
+        self.octets.append(octets)
+
+
+def test_who_sends_for_long_gives_signs_of_life_meanwhile(
+    lab: Cloud, make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glance, "SIGN_EVERY", timedelta(0))
+    store = Glance(lab.connect(), "builder")
+    signs: list[str] = []
+    change = store.change
+
+    def counted(image: str, fields: Mapping[str, object]) -> bool:
+        signs.extend(fields)
+        return change(image, fields)
+
+    monkeypatch.setattr(store, "change", counted)
+    path, heard = make(), Silent()
+    wish = glance.Wish("debian-12", path.stat().st_size, "qcow2", digests(path))
+    published = publish(path, wish, store, heard)
+    assert signs.count(glance.DRAFT_BY) > 5
+    assert heard.octets[-1] == path.stat().st_size
+    assert shown(lab) == {"debian-12": published.id}
