@@ -22,6 +22,7 @@ from imagebuild.errors import (
     ToolMissing,
 )
 from imagebuild.evidence import read_contents, write_evidence
+from imagebuild.hostapt import with_host_mirrors
 from imagebuild.machine import check_tools
 from imagebuild.making import describe
 from imagebuild.nosync import suppress_sync
@@ -90,7 +91,8 @@ def build_image(recipe: Recipe, way: Way) -> Built:
     Raises BuildFailed, NotSealed, NotProven, SourceUnavailable, ToolMissing, DiskFull, Stopped.
     """
     check_tools(recipe, way.machine)
-    settings = way.settings
+    settings = with_host_mirrors(way.settings, recipe)
+    way = replace(way, settings=settings)
     for folder in (settings.output, settings.cache / "layers", settings.cache / "locks"):
         folder.mkdir(parents=True, exist_ok=True)
     draft = plan_build(recipe, settings, way.machine)

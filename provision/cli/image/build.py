@@ -188,9 +188,10 @@ def show_plans(
     recipes: "list[Recipe]", settings: "Settings", machine: "Machine", *, as_json: bool
 ) -> int:
     """The exact environment and calls of each build."""
+    from imagebuild.hostapt import with_host_mirrors
     from imagebuild.plan import plan_build
 
-    plans = [plan_build(one, settings, machine) for one in recipes]
+    plans = [plan_build(one, with_host_mirrors(settings, one), machine) for one in recipes]
     if as_json:
         facts = [
             {"recipe": p.recipe.name, "env": p.env, "argv": p.argv, "convert": p.convert}
