@@ -367,7 +367,7 @@ def main() -> None:
     """Measure and print, or be the measured server."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", default=",".join(SCENES))
-    parser.add_argument("--rates", default="1000,2000,3000,4000,5000,6000,7000,8000")
+    parser.add_argument("--rates", default="2000,4000,5000,6500,8000,9000,10000,11500")
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--servers", default=",".join(STARTS))
