@@ -31,6 +31,8 @@ EXT4_FEATURES = (
 )
 """Named one by one, so that the builder's newer mke2fs adds none that the image cannot check."""
 
+UBUNTU_KEYRING = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+
 ROOT_LABEL = "cloudimg-rootfs"
 XFS_LABEL = "img-rootfs"
 """XFS has room for 12 characters."""
@@ -198,6 +200,10 @@ def _packaging(recipe: Recipe, settings: Settings) -> dict[str, str]:
         "RACKSEED_PUBLIC_MIRROR": recipe.system.mirror,
         "RACKSEED_PUBLIC_SECURITY_MIRROR": recipe.system.security_mirror,
     }
+    if recipe.system.name == "ubuntu":
+        # DIB_APT_KEYRING would do, but asks for apt-key, which newer releases have no more.
+        for tool in ("DEBOOTSTRAP", "MMDEBSTRAP"):
+            found[f"DIB_{tool}_EXTRA_ARGS"] = f"--keyring={UBUNTU_KEYRING}"
     if recipe.system.name == "debian":
         found["DIB_DEBIAN_SECURITY_MIRROR"] = (
             settings.security_mirror or recipe.system.security_mirror

@@ -35,9 +35,11 @@ export DIB_BLOCK_DEVICE_CONFIG='- local_loop:
 '
 export DIB_BOOTLOADER_DEFAULT_CMDLINE='rd.driver.blacklist=nouveau modprobe.blacklist=nouveau nouveau.modeset=0'
 export DIB_CLOUD_INIT_DATASOURCES='ConfigDrive, OpenStack, NoCloud'
+export DIB_DEBOOTSTRAP_EXTRA_ARGS=--keyring=/usr/share/keyrings/ubuntu-archive-keyring.gpg
 export DIB_GRUB_TIMEOUT=1
 export DIB_IMAGE_CACHE=/cache/downloads
 export DIB_LOCKFILES=/cache/locks
+export DIB_MMDEBSTRAP_EXTRA_ARGS=--keyring=/usr/share/keyrings/ubuntu-archive-keyring.gpg
 export DIB_NO_TIMER_CHECK=False
 export DIB_PYTHON_EXEC=/venv/bin/python
 export DIB_RELEASE=jammy
