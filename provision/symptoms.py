@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from provision.lifecycle import EventKind, HostState
-from provision.store.events import ALARM, BOOT_TARGET, Event
+from provision.store.events import ALARM, BOOT_TARGET, REPEATED, Event
 from provision.trail import (
     SIZE_PROBE,
     Trail,
@@ -117,7 +117,8 @@ def _never_requested(trail: Trail) -> str | None:
     moved_on = answered or _chose_another(trail) or any(is_fetch(e) for e in trail.boot)
     if len(offers) < 2 or moved_on:
         return None
-    return f"{len(offers)} offers were sent and none was ever requested"
+    sent = sum(int(e.detail.get(REPEATED, 1)) for e in offers)
+    return f"{sent} offers were sent and none was ever requested"
 
 
 def _refused_address(trail: Trail) -> str | None:

@@ -46,7 +46,7 @@ CASES = [
         {},
         "10.20.0.9",
     ),
-    ("offer never requested", [firmware(0), firmware(4), firmware(12)], {}, "3 offers"),
+    ("offer never requested", [firmware(0), firmware(4), firmware(9, repeated=7)], {}, "9 offers"),
     ("address refused", [firmware(0), dhcp(1, "NAK", "refused", "not ours")], {}, "not ours"),
     ("nothing fetched", START, {}, "knows of snponly.efi"),
     ("size probe only", [*START, fetch(2, "snponly.efi", reason="size probe")], {}, "the size of"),
