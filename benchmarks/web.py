@@ -53,6 +53,7 @@ http {{
     access_log off;
     sendfile on;
     tcp_nopush on;
+    keepalive_requests 1000000;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -236,7 +237,12 @@ def main() -> None:
         (folder / "artifacts/initrd").write_bytes(os.urandom(1_000_000) * options.megabytes)
         (folder / "artifacts/small").write_bytes(SMALL)
         rates = measure(folder, options.clients, size, options.rounds)
-        found = costs(folder, options.requests, options.rounds)
+        show_rates(rates, options)
+        show_costs(costs(folder, options.requests, options.rounds), options)
+
+
+def show_rates(rates: Mapping[tuple[str, int], list[float]], options: argparse.Namespace) -> None:
+    """The first table."""
     table = Table(
         "workers", "nginx MB/s", "rackseed MB/s", "ratio",
         title=f"{options.megabytes} MB to {options.clients} clients, median of {options.rounds}",
@@ -246,6 +252,10 @@ def main() -> None:
         ratio = statistics.median(own) / statistics.median(theirs)
         table.add_row(str(workers), shown(theirs), shown(own), f"{ratio:.2f}")
     Console(width=100).print(table)
+
+
+def show_costs(found: Mapping[tuple[str, bool], list[float]], options: argparse.Namespace) -> None:
+    """The second table."""
     table = Table(
         "connection", "nginx µs", "rackseed µs", "ratio",
         title=f"Processor time of a request for 500 bytes, median of {options.rounds}",
