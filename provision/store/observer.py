@@ -63,9 +63,12 @@ class Repeats(Generic[T]):
         self._over: list[tuple[T, int]] = []
 
     def admit(self, key: Hashable, thing: T, now: datetime, count: int = 1) -> bool:
-        """Whether to write it; else it is counted, as so many."""
+        """Whether to write it; else it is counted, as so many.
+
+        A clock that was set back ends a window, too.
+        """
         seen = self._seen.get(key)
-        if seen is not None and now < seen.until:
+        if seen is not None and seen.until - 2 * REPEAT_WINDOW < now < seen.until:
             seen.last = thing
             if seen.written < self._alike:
                 seen.written += 1

@@ -431,6 +431,13 @@ def test_what_is_alike_is_let_through_a_few_times_a_minute_and_counted():
     assert repeats.due(NOW + timedelta(seconds=200)) == []
 
 
+def test_a_clock_that_was_set_back_does_not_silence_what_is_alike():
+    repeats = Repeats(1)
+    times = [NOW, NOW, NOW - timedelta(hours=1), NOW - timedelta(hours=1)]
+    assert [repeats.admit("key", at, at) for at in times] == [True, False, True, False]
+    assert repeats.due(NOW, everything=True) == [(NOW, 1), (times[-1], 1)]
+
+
 def test_what_is_told_apart_is_bounded_and_counts_are_not_lost():
     repeats = Repeats(1)
     for key in range(REPEATS_BOUND + 7):
