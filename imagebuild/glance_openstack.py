@@ -127,11 +127,11 @@ class Glance:
         """Remove an image; returns why it must stay."""
         with self._told("delete an image"):
             answer = _patiently(lambda: self._images.delete(f"/images/{image}"))
-            if answer.status_code in (403, 409):
-                return _reason(answer)
-            if answer.status_code != 404:
+            if answer.status_code < 400 or self._images.get(f"/images/{image}").status_code == 404:
+                return None
+            if answer.status_code in TROUBLE:
                 self._require(answer, f"delete the image {image}")
-        return None
+        return _reason(answer)
 
     def _is_ours(self, image: Mapping[str, Any]) -> bool:
         return bool(image["owner"] == self._project)

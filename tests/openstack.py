@@ -47,7 +47,7 @@ KEYSTONE = """\
 [DEFAULT]
 use_stderr = true
 [database]
-connection = sqlite:///{folder}/keystone.db
+connection = sqlite:///{folder}/keystone.db?timeout=60
 [fernet_tokens]
 key_repository = {folder}/fernet
 [credential]
@@ -64,7 +64,7 @@ workers = 1
 use_stderr = true
 {more}
 [database]
-connection = sqlite:///{folder}/glance.db
+connection = sqlite:///{folder}/glance.db?timeout=60
 [glance_store]
 default_backend = disk
 [disk]
