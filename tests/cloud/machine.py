@@ -61,7 +61,8 @@ class Machine:
         """Start it; returns when its systemd takes requests, before the units have started."""
         assert self._booted is None, f"{self.name} runs already"
         self._booted = self._enter(binds or {}, ("--volatile", *SYSTEMD))
-        self.wait_for(lambda: self.try_run("systemctl", "is-system-running").stdout.strip() != "")
+        ask = ("systemctl", "show", "--property=Version")
+        self.wait_for(lambda: self.try_run(*ask).returncode == 0)
 
     def kill(self) -> None:
         """End every process at once. The kernel's caches stay: a cut of power takes more."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cloud import state
+from tests.cloud import options, state
 from tests.cloud.machine import Machine
 from tests.cloud.rack import Rack, operators_own
 from tests.cloud.state import holders
@@ -67,6 +67,14 @@ def test_a_compute_node_makes_itself_part_of_the_cloud(rack, cloud, compute):
     cloud.wait_for(lambda: compute.name in cloud.run(*cells), 60)
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/nova/nova.conf", "/etc/neutron/neutron.conf", "/etc/neutron/plugins/ml2/ovn_agent.ini"],
+)
+def test_options_are_such_as_the_service_knows(compute, path):
+    assert options.complaints(compute, path) == []
+
+
 def test_a_second_run_on_a_compute_node_changes_nothing(rack, compute):
     before = state.files_of(compute), state.processes_of(compute)
     state.restore_secrets(compute, rack.secrets)
@@ -87,4 +95,5 @@ def test_a_guest_finds_its_way_through_all_services(cloud, compute):
     assert found["host"] == compute.name
     assert found["address"].startswith("192.0.2.")
     assert found["providers"] == [compute.name]
-    assert ["OVN Controller agent", compute.name, True] in found["agents"]
+    agents = ("OVN Controller agent", "OVN Neutron agent")
+    assert found["agents"] == [[each, compute.name, True] for each in agents]
