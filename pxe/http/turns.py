@@ -7,8 +7,8 @@ from typing import Final
 
 AT_ONCE: Final = 4
 """Transfers of one process that run together. Few: what was sent is still in the processor's cache
-when it is sent to the next, and a byte costs a quarter less than with 16, a third less than with
-100."""
+when it is sent to the next, and a byte costs a seventh less than with 16, a fifth less than with
+no bound."""
 TURN_LIMIT: Final = 0.25
 """Seconds after which a transfer, which then is slow by itself, no longer holds others up: clients
 of 1 Gbit/s fill a faster network, as more and more of them run."""
