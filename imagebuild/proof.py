@@ -179,22 +179,26 @@ def _run(
             )
             stack.callback(child.stop)
             running.append((guest, child))
-        return [
-            _boot(guest, _seconds(child, begun, TIMEOUTS[accelerator], stopping), size)
-            for guest, child in running
-        ]
+        seconds = _wait_for_all(running, begun, TIMEOUTS[accelerator], stopping)
+        return [_boot(guest, seconds[guest.name], size) for guest, _ in running]
 
 
-def _seconds(child: Child, begun: float, timeout: float, stopping: Event) -> float:
-    """How long a guest ran; one that takes too long is ended."""
-    while (gone := time.monotonic() - begun) < timeout:
+def _wait_for_all(
+    running: Sequence[tuple[Guest, Child]], begun: float, timeout: float, stopping: Event
+) -> Mapping[str, float]:
+    """How long each guest ran; one that takes too long is ended."""
+    seconds: dict[str, float] = {}
+    while left := [one for one in running if one[0].name not in seconds]:
         if stopping.is_set():
             raise Stopped("the boot proof was stopped")
-        with suppress(TimeoutError):
-            child.wait(TICK)
-            return time.monotonic() - begun
-    child.stop()
-    return gone
+        for guest, child in left:
+            with suppress(TimeoutError):
+                child.wait(TICK)
+                seconds[guest.name] = time.monotonic() - begun
+            if time.monotonic() - begun >= timeout and guest.name not in seconds:
+                child.stop()
+                seconds[guest.name] = time.monotonic() - begun
+    return seconds
 
 
 def _boot(guest: Guest, seconds: float, size: int) -> Boot:
