@@ -210,7 +210,7 @@ def shown(rates: list[float]) -> str:
 def costs(folder: Path, requests: int, rounds: int) -> Mapping[tuple[str, bool], list[float]]:
     """Microseconds of each round by (server, whether the connection stays)."""
     found: dict[tuple[str, bool], list[float]] = {}
-    port = 30000 + os.getpid() % 10000
+    port = 10000 + os.getpid() % 10000  # below those that the kernel gives to clients
     for _ in range(rounds):
         for name, server in (("nginx", nginx), ("rackseed", ours)):
             port += 1
