@@ -70,7 +70,7 @@ class MemorySite:
 
     def answer_delivered(self, token: str) -> None:
         self.delivered.append(token)
-        del self.answers[token]
+        self.answers.pop(token, None)  # two may have opened it together
 
     def report(self, token: str, address: IPv4Address, report: Report) -> Refusal | None:
         if token != "t0ken" or address != LOOPBACK:

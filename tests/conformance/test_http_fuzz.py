@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pxe.catalog import Catalog
+from pxe.http import connection
 from pxe.http.app import BootApp
 from pxe.http.server import start_http
 from pxe.http.turns import SMALL
@@ -92,7 +93,10 @@ async def attack(port: int, data: bytes, chance: random.Random) -> bytes:
         writer.close()
 
 
-async def test_no_request_hurts_the_server(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+async def test_no_request_hurts_the_server(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(connection, "BODY_SECONDS", 0.5)
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts/a").write_bytes(b"x" * 1000)
     (tmp_path / "artifacts/big").write_bytes(b"x" * (SMALL + 1))
