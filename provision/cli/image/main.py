@@ -76,6 +76,7 @@ Example:
   build-image debian-12
   build-image centos7-gpu --dry-run
   build-image upload images/debian-12.qcow2
+  rackseed image verify images/debian-12.qcow2
 """
 
 app = typer.Typer(
