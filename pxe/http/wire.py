@@ -101,6 +101,7 @@ class Wire:
     def send_file(self, file: BinaryIO, offset: int, length: int) -> bool:
         """Send a part of a file after all else; returns whether the kernel has taken all."""
         self._file, self._at, self._end = file, offset, offset + length
+        self._cork(True)
         return not self._rest and not self.closed and self._pour()
 
     def file_sent(self, offset: int) -> int:
@@ -178,6 +179,7 @@ class Wire:
             return False
         self._at += count
         if self._at == self._end:
+            self._cork(False)
             self._file, self._at, self._end = None, 0, 0
             return True
         if count:
@@ -185,6 +187,14 @@ class Wire:
         else:
             self._lose(None, "the file became shorter while it was sent")
         return False
+
+    def _cork(self, wanted: bool) -> None:
+        """Let the kernel send whole segments only, wherever it was that `sendfile` stopped.
+
+        A sixth of the processor time of a big file went to what was too short.
+        """
+        with suppress(OSError):  # the client went away
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, wanted)
 
     def _watch(self) -> None:
         if not self._writing:
