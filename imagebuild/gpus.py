@@ -19,7 +19,7 @@ class Branch:
     source: str
     """Where NVIDIA says so."""
     open_modules: bool = False
-    """Has the open kernel modules in a state for general use, Turing and later."""
+    """Has the open kernel modules in a state for general use."""
 
 
 GENERATIONS: Mapping[str, str] = {
@@ -35,6 +35,10 @@ GENERATIONS: Mapping[str, str] = {
     "Blackwell": "B100, B200, GB200, RTX PRO 6000, GeForce 50",
 }
 """Oldest first, with examples."""
+
+OPEN_FROM = "Turing"
+"""The oldest with the GSP that the open kernel modules need: NVIDIA's README of 580,
+"Open Linux Kernel Modules"."""
 
 BRANCHES: Mapping[int, Branch] = {
     branch.number: branch
@@ -56,12 +60,17 @@ BRANCHES: Mapping[int, Branch] = {
 }
 
 
-def generations(branch: int) -> tuple[str, ...]:
-    """What a branch drives, oldest first.
+def generations(branch: int, *, open_modules: bool) -> tuple[str, ...]:
+    """What a branch drives with NVIDIA's open or its proprietary kernel modules, oldest first.
 
-    >>> generations(470)[:2]
+    >>> generations(470, open_modules=False)[:2]
     ('Kepler', 'Maxwell')
+    >>> generations(580, open_modules=True)[0]
+    'Turing'
     """
     names = list(GENERATIONS)
     known = BRANCHES[branch]
-    return tuple(names[names.index(known.oldest) : names.index(known.newest) + 1])
+    first = names.index(known.oldest)
+    if open_modules:
+        first = max(first, names.index(OPEN_FROM))
+    return tuple(names[first : names.index(known.newest) + 1])

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.disks import disk_config
-from imagebuild.gpus import BRANCHES
 from imagebuild.phases import PACKING_MARK
 from imagebuild.recipe import BlockDevice, Compression, GpuKind, Recipe
 from imagebuild.systems import Packaging
@@ -217,11 +216,7 @@ def _gpu(recipe: Recipe) -> dict[str, str]:
     """Which driver the GPU elements are to install."""
     if recipe.gpu is not GpuKind.DRIVER or recipe.nvidia_branch is None:
         return {}
-    branch = BRANCHES[recipe.nvidia_branch]
-    return {
-        "RACKSEED_NVIDIA_BRANCH": str(branch.number),
-        "RACKSEED_NVIDIA_OPEN": "yes" if branch.open_modules else "no",
-    }
+    return {"RACKSEED_NVIDIA_BRANCH": str(recipe.nvidia_branch)}
 
 
 def root_label(recipe: Recipe) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from imagebuild.errors import BadInput
 from imagebuild.gpus import BRANCHES, generations
 from imagebuild.recipe import BlockDevice, Compression, GpuKind, Recipe
-from imagebuild.systems import SYSTEMS
+from imagebuild.systems import SYSTEMS, System
 from imagebuild.yamlfile import Fields, read_fields, unknown
 
 FOLDER = Path(__file__).with_name("recipes")
@@ -205,11 +205,18 @@ def _recipe(name: str, written: Written) -> Recipe:
     gpu = GpuKind(texts["gpu"]) if "gpu" in texts else None
     if gpu is GpuKind.DRIVER and branch is None:
         raise BadInput(f"{name}: nvidia_branch: missing, expected the branch of the driver")
+    system = SYSTEMS[texts["system"]]
+    if gpu is GpuKind.DRIVER and system.open_gpu_modules and not BRANCHES[branch or 0].open_modules:
+        fitting = ", ".join(str(one.number) for one in BRANCHES.values() if one.open_modules)
+        raise BadInput(
+            f"{name}: nvidia_branch: {branch} has no open kernel modules, which {system.name} "
+            f"gets, expected one of {fitting}"
+        )
     defaults = Recipe(name, "")
     return Recipe(
         name=name,
         title=texts.get("title", name),
-        system=SYSTEMS[texts["system"]],
+        system=system,
         release=texts["release"],
         elements=tuple(dict.fromkeys(lists.get("elements", ()))),
         packages=tuple(dict.fromkeys(lists.get("packages", ()))),
@@ -223,13 +230,17 @@ def _recipe(name: str, written: Written) -> Recipe:
         compression=Compression(texts.get("compression", defaults.compression.value)),
         gpu=gpu,
         nvidia_branch=branch,
-        properties=_properties(texts, pairs.get("properties", {}), gpu, branch),
+        properties=_properties(texts, pairs.get("properties", {}), gpu, branch, system),
         note=texts.get("note", ""),
     )
 
 
 def _properties(
-    texts: Mapping[str, str], own: Mapping[str, str], gpu: GpuKind | None, branch: int | None
+    texts: Mapping[str, str],
+    own: Mapping[str, str],
+    gpu: GpuKind | None,
+    branch: int | None,
+    system: System,
 ) -> Mapping[str, str]:
     """What Glance is told: the recipe's words, what every image has, and what GPUs it drives."""
     firmware = "bios" if texts.get("block_device") == BlockDevice.MBR.value else None
@@ -241,5 +252,6 @@ def _properties(
         **({"hw_firmware_type": firmware} if firmware else {}),
     }
     if gpu is GpuKind.DRIVER and branch is not None:
-        found |= {"nvidia_branch": str(branch), "nvidia_gpus": ", ".join(generations(branch))}
+        drives = generations(branch, open_modules=system.open_gpu_modules)
+        found |= {"nvidia_branch": str(branch), "nvidia_gpus": ", ".join(drives)}
     return {**found, **own}

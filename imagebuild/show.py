@@ -1,6 +1,6 @@
 """A recipe as a person reads it: what it says after all that it extends."""
 
-from imagebuild.gpus import BRANCHES, GENERATIONS, generations
+from imagebuild.gpus import BRANCHES, GENERATIONS, OPEN_FROM, generations
 from imagebuild.recipe import GpuKind, Recipe
 
 
@@ -34,5 +34,8 @@ def gpu_lines(recipe: Recipe) -> list[str]:
     if recipe.gpu is not GpuKind.DRIVER or recipe.nvidia_branch is None:
         return []
     branch = BRANCHES[recipe.nvidia_branch]
-    rows = [f"{name}: {GENERATIONS[name]}" for name in generations(branch.number)]
-    return [*rows, f"(NVIDIA: {branch.source})"]
+    free = recipe.system.open_gpu_modules
+    drives = generations(branch.number, open_modules=free)
+    modules = f"open kernel modules, {OPEN_FROM} and newer" if free else "proprietary modules"
+    rows = [f"{name}: {GENERATIONS[name]}" for name in drives]
+    return [*rows, f"({modules}; NVIDIA: {branch.source})"]

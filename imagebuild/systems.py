@@ -27,6 +27,8 @@ class System:
     security_mirror: str = ""
     """Where its security updates are, if elsewhere."""
     mirror_variable: str = "DIB_DISTRIBUTION_MIRROR"
+    open_gpu_modules: bool = True
+    """Its driver images get NVIDIA's open kernel modules, not the proprietary ones."""
 
 
 DEB_STATE = ("dists/RELEASE/InRelease", "dists/RELEASE-updates/InRelease")
@@ -46,6 +48,7 @@ SYSTEMS: Mapping[str, System] = {
             DEB_STATE,
             "08-debootstrap",
             security_mirror="http://deb.debian.org/debian-security",
+            open_gpu_modules=False,
         ),
         System(
             "ubuntu",
@@ -56,7 +59,14 @@ SYSTEMS: Mapping[str, System] = {
             security_mirror="http://archive.ubuntu.com/ubuntu",
         ),
         # The base image is dated and has a digest of its own; its repositories will not change.
-        System("centos7", Packaging.RPM, "https://vault.centos.org/centos", (), ""),
+        System(
+            "centos7",
+            Packaging.RPM,
+            "https://vault.centos.org/centos",
+            (),
+            "",
+            open_gpu_modules=False,
+        ),
         System(
             "centos-stream",
             Packaging.RPM,

@@ -8,6 +8,7 @@ from imagebuild.errors import BadInput
 from imagebuild.gpus import BRANCHES, GENERATIONS, generations
 from imagebuild.recipe import BlockDevice, Compression, GpuKind
 from imagebuild.recipes import ALIASES, load_recipe, recipe_names
+from imagebuild.show import gpu_lines
 
 SHIPPED = (
     *("centos7", "centos-stream-9", "centos-stream-10", "rocky-9", "rocky-10", "alma-9", "alma-10"),
@@ -132,12 +133,29 @@ def test_a_package_on_the_command_line_is_the_name_of_one(package):
 
 @pytest.mark.parametrize(
     ("branch", "drives", "not_"),
-    [(390, "Fermi", "Turing"), (470, "Kepler", "Hopper"), (580, "Blackwell", "Kepler"),
+    [(390, "Fermi", "Turing"), (470, "Kepler", "Hopper"), (580, "Maxwell", "Kepler"),
      (590, "Turing", "Volta")],
 )  # fmt: skip
 def test_a_driver_branch_drives_its_generations(branch, drives, not_):
-    assert drives in generations(branch)
-    assert not_ not in generations(branch)
+    assert drives in generations(branch, open_modules=False)
+    assert not_ not in generations(branch, open_modules=False)
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name.endswith("driver")])
+def test_open_kernel_modules_drive_turing_and_newer_alone(name):
+    recipe = load_recipe(name)
+    free = recipe.system.name not in ("debian", "centos7")
+    drives = recipe.properties["nvidia_gpus"].split(", ")
+    assert ("Volta" in drives) is not free
+    assert "Turing" in drives
+    assert [line.split(":")[0] for line in gpu_lines(recipe)[:-1]] == drives
+    assert gpu_lines(recipe)[-1].startswith("(open" if free else "(proprietary")
+
+
+def test_a_branch_without_open_modules_is_refused_where_they_are_installed(tmp_path):
+    text = "extends: rocky-9-gpu-driver\nnvidia_branch: 470\n"
+    with pytest.raises(BadInput, match=r"470 has no open kernel modules.* expected one of 535"):
+        load_recipe(written(tmp_path, text))
 
 
 def test_branches_name_known_generations_and_their_source():

@@ -43,7 +43,6 @@ export HOME=/work/home
 export LANG=C.UTF-8
 export PATH=/imagebuild/programs:/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export RACKSEED_NVIDIA_BRANCH=580
-export RACKSEED_NVIDIA_OPEN=yes
 export TERM=dumb
 export TMPDIR=/work
 export TMP_DIR=/work

@@ -29,7 +29,6 @@ export HOME=/work/home
 export LANG=C.UTF-8
 export PATH=/imagebuild/programs:/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export RACKSEED_NVIDIA_BRANCH=470
-export RACKSEED_NVIDIA_OPEN=no
 export TERM=dumb
 export TMPDIR=/work
 export TMP_DIR=/work

@@ -48,7 +48,6 @@ export HOME=/work/home
 export LANG=C.UTF-8
 export PATH=/imagebuild/programs:/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export RACKSEED_NVIDIA_BRANCH=535
-export RACKSEED_NVIDIA_OPEN=yes
 export RACKSEED_PUBLIC_MIRROR=http://deb.debian.org/debian
 export RACKSEED_PUBLIC_SECURITY_MIRROR=http://deb.debian.org/debian-security
 export TERM=dumb
