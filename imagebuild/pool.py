@@ -18,7 +18,7 @@ def lend(pool: Path, folder: Path) -> int:
     pool.mkdir(parents=True, exist_ok=True)
     count = 0
     for package in pool.glob("*.deb"):
-        with suppress(FileExistsError):
+        with suppress(FileExistsError, FileNotFoundError):  # another build trims while we look
             os.link(package, folder / package.name)
             count += 1
     return count
@@ -40,7 +40,10 @@ def take_back(pool: Path, folder: Path) -> int:
 
 def trim(pool: Path, limit: int = MAX_BYTES) -> None:
     """Remove what was fetched first until the rest is smaller than `limit` bytes."""
-    entries = [(package.stat(), package) for package in pool.glob("*.deb")]
+    entries: list[tuple[os.stat_result, Path]] = []
+    for package in pool.glob("*.deb"):
+        with suppress(FileNotFoundError):  # another build trims while we look
+            entries.append((package.stat(), package))
     entries.sort(key=lambda entry: entry[0].st_mtime)
     size = sum(status.st_size for status, _ in entries)
     for status, package in entries:

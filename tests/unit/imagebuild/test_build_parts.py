@@ -115,6 +115,20 @@ def test_a_pool_loses_what_was_fetched_first(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["new.deb"]
 
 
+def test_packages_that_another_build_removes_meanwhile_are_no_error(tmp_path, monkeypatch):
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "a.deb").write_bytes(b"a")
+    listing = Path.glob
+
+    def stale(self, pattern):
+        return [*listing(self, pattern), self / "gone.deb"]
+
+    monkeypatch.setattr(Path, "glob", stale)
+    assert lend(tmp_path / "pool", tmp_path / "apt") == 1
+    trim(tmp_path / "pool", limit=0)
+    assert list((tmp_path / "pool").iterdir()) == []
+
+
 INRELEASE = b"""-----BEGIN PGP SIGNED MESSAGE-----
 Date: %s
 SHA256:
