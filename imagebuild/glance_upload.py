@@ -102,8 +102,23 @@ def digests(path: Path) -> Callable[[str], str]:
 def publish(path: Path, wish: Wish, store: Store, tell: Tell) -> Published:
     """Do all that `next_step` says, until nothing is left.
 
-    Raises PublishFailed; what was begun is then finished or removed by the next run.
+    Raises PublishFailed; what was begun is then finished or removed by the next run. A
+    KeyboardInterrupt is given a note of what is published.
     """
+    so_far = _SoFar()
+    try:
+        return _publish(path, wish, store, tell, so_far)
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(so_far.told)
+        raise
+
+
+@dataclass(slots=True)
+class _SoFar:
+    told: str = "nothing new is published"
+
+
+def _publish(path: Path, wish: Wish, store: Store, tell: Tell, so_far: _SoFar) -> Published:
     me = signature()
     published: str | None = None
     stuck: dict[str, str] = {}
@@ -122,8 +137,10 @@ def publish(path: Path, wish: Wish, store: Store, tell: Tell) -> Published:
                 sent = _send(path, wish, store, tell, image, me)
             case glance.Publish(image, fields):
                 tell.step(f"publishing {image}: its digest is that of the file")
+                so_far.told = f"{image} may be published or not"
                 if store.change(image, fields):
                     published = image
+                    so_far.told = f"{image} is published, what it replaces may not be put away yet"
             case glance.Change(image, fields, why):
                 tell.step(f"changing {image}: {why}")
                 store.change(image, fields)

@@ -90,9 +90,10 @@ def upload(
     glance_file.require_digest(file, wish.sha512)
     try:
         published = glance_upload.publish(image, wish, store, tell)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         tell.end()
-        report.show_warning("interrupted: nothing is published; run it again to go on")
+        known = "; ".join(getattr(interrupt, "__notes__", ()))
+        report.show_warning(f"interrupted: {known}; run it again to go on")
         raise
     finally:
         tell.end()
