@@ -1,5 +1,7 @@
 """Our elements can be read alone, and their scripts stop at the first mistake."""
 
+import os
+import re
 import subprocess
 
 import pytest
@@ -41,3 +43,89 @@ def test_shellcheck_finds_nothing_in_our_scripts():
         [str(tool), *map(str, SCRIPTS)], capture_output=True, text=True, check=False
     )
     assert done.stdout == ""
+
+
+def here(hook, root, programs):
+    """A hook that works below `root` instead of /, with these programs of ours."""
+    text = (ELEMENTS / hook).read_text(encoding="utf-8")
+    for folder in ("/lib/modules", "/boot", "/etc", "/var"):
+        (root / folder.strip("/")).mkdir(parents=True, exist_ok=True)
+        text = re.sub(rf"(?<![\w/}}]){folder}\b", str(root) + folder, text)
+    script = root / "hook"
+    script.write_text(text, encoding="utf-8")
+    for name, body in programs.items():
+        path = root / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
+        path.chmod(0o755)
+    return script
+
+
+def run_hook(script, **env):
+    path = f"{script.parent}/bin:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(script)],
+        env={"PATH": path, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def kernel(root, version="6.1.0-1"):
+    (root / "lib/modules" / version).mkdir(parents=True)
+    (root / "boot").mkdir(exist_ok=True)
+    (root / "boot" / f"vmlinuz-{version}").touch()
+
+
+MODINFO = '[ "$*" = "-k 6.1.0-1 -F version {module}" ] && echo {version}'
+
+
+@pytest.mark.parametrize(
+    ("module", "version", "error"),
+    [
+        ("nvidia", "580.95.05", ""),
+        ("nvidia-current", "580.65.06", ""),
+        ("nvidia", "590.44.01", "is 590.44.01, expected branch 580"),
+        ("other", "580.95.05", "there is no NVIDIA module for the kernel 6.1.0-1"),
+    ],
+)
+def test_a_driver_image_has_the_module_of_its_branch(tmp_path, module, version, error):
+    kernel(tmp_path)
+    programs = {
+        "modinfo": MODINFO.format(module=module, version=version),
+        "systemctl": "exit 1",
+    }
+    hook = here("rackseed-gpu-driver/post-install.d/70-rackseed-nvidia-check", tmp_path, programs)
+    done = run_hook(hook, RACKSEED_NVIDIA_BRANCH="580")
+    assert (done.returncode == 0) is not error, done.stderr
+    assert error in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("distro", "release", "hold"),
+    [
+        ("rocky", "9", "-y module enable nvidia-driver:580-open"),
+        ("centos", "9-stream", "-y module enable nvidia-driver:580-open"),
+        ("almalinux", "10", "-y versionlock *nvidia*580*"),
+        ("fedora", "44", "-y versionlock add *nvidia*580*"),
+    ],
+)
+def test_the_driver_branch_is_held_or_the_build_ends(tmp_path, distro, release, hold):
+    kernel(tmp_path)
+    calls = tmp_path / "calls"
+    told = f'echo "$*" >> {calls}\n'
+    ways = {"curl": "", "dkms": "", "dnf": told}
+    script = "rackseed-gpu-driver/install.d/60-rackseed-nvidia"
+    env = {"DISTRO_NAME": distro, "DIB_RELEASE": release, "RACKSEED_NVIDIA_BRANCH": "580"}
+    assert run_hook(here(script, tmp_path, ways), **env).returncode == 0
+    said = calls.read_text(encoding="utf-8").splitlines()
+    driver = next(n for n, line in enumerate(said) if "kmod-nvidia" in line)
+    assert said.index(hold) < driver
+    ways["dnf"] = f'{told}[ "$*" != "{hold}" ]'
+    assert run_hook(here(script, tmp_path, ways), **env).returncode != 0
+
+
+def test_dkms_comes_from_epel():
+    deps = (ELEMENTS / "rackseed-gpu-driver/element-deps").read_text(encoding="utf-8").split()
+    assert "epel" in deps
