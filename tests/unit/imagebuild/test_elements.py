@@ -3,10 +3,13 @@
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from imagebuild.plan import ELEMENTS, PACKAGE
+from imagebuild.layers import expanded
+from imagebuild.plan import ELEMENTS, PACKAGE, Machine, Settings, plan_build
+from imagebuild.recipes import load_recipe
 from tests.tools import require_tool
 
 FOLDERS = sorted(path for path in ELEMENTS.iterdir() if path.is_dir())
@@ -129,3 +132,28 @@ def test_the_driver_branch_is_held_or_the_build_ends(tmp_path, distro, release, 
 def test_dkms_comes_from_epel():
     deps = (ELEMENTS / "rackseed-gpu-driver/element-deps").read_text(encoding="utf-8").split()
     assert "epel" in deps
+
+
+@pytest.mark.parametrize(
+    ("content", "fine"), [("drm/virtio.ko.xz", True), ("/nouveau.ko.xz", False)]
+)
+def test_every_initramfs_is_made_anew_without_nouveau(tmp_path, content, fine):
+    calls = tmp_path / "calls"
+    programs = {"dracut": f'echo "$*" > {calls}', "lsinitrd": f"echo usr/lib/{content}"}
+    hook = here("rackseed-dracut/post-install.d/98-rackseed-dracut", tmp_path, programs)
+    (tmp_path / "boot/initramfs-6.1.0-1.img").touch()
+    (tmp_path / "etc/dracut.conf.d").mkdir()
+    (tmp_path / "etc/dracut.conf.d/rackseed-nouveau.conf").touch()
+    assert run_hook(hook, DISTRO_NAME="debian").returncode == 0
+    assert not calls.exists()
+    done = run_hook(hook, DISTRO_NAME="rocky")
+    assert calls.read_text(encoding="utf-8") == "--force --regenerate-all\n"
+    assert (done.returncode == 0) is fine
+    assert ("nouveau is still in" in done.stderr) is not fine
+
+
+@pytest.mark.parametrize("name", ["rocky-9-gpu", "fedora-44-gpu-driver", "centos7"])
+def test_the_initramfs_of_an_rpm_system_is_made_last(name):
+    settings = Settings(Path("/i"), Path("/c"), Path("/w"))
+    found = expanded(plan_build(load_recipe(name), settings, Machine(Path("/venv/bin"))))
+    assert "rackseed-dracut" in dict(found)
