@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from imagebuild import layers, pool
+from imagebuild import beside, layers, pool
 from imagebuild.buildlog import is_full, reasons
 from imagebuild.errors import (
     BuildFailed,
     DiskFull,
+    NotProven,
     NotSealed,
     SourceUnavailable,
     Stopped,
@@ -96,7 +96,8 @@ def build_image(recipe: Recipe, way: Way) -> Built:
     for folder in (settings.output, settings.cache / "layers", settings.cache / "locks"):
         folder.mkdir(parents=True, exist_ok=True)
     draft = plan_build(recipe, settings, way.machine)
-    with workshop(settings.cache, [draft.partial]) as shop:
+    left = [draft.partial, beside.apart(draft.final)]
+    with workshop(settings.cache, left) as shop:
         story = _Story(recipe, way, _placed(draft, way, shop), shop)
         kept = story.choose()
         try:
@@ -104,7 +105,7 @@ def build_image(recipe: Recipe, way: Way) -> Built:
         finally:
             layers.keep(kept)  # what is whole is of use, however the rest ended
         report = story.verify()
-        story.prove()
+        story.prove(report.sha256)
         built = story.finish(report, kept)
         story.remember_times(kept)
     return built
@@ -125,6 +126,8 @@ class _Story:
         self.plan = plan
         self.shop = shop
         self.log = plan.settings.output / f"{recipe.name}.log"
+        self.evidence = beside.apart(plan.final) / plan.final.name
+        """Where the files are made that will lie beside the image."""
         self.skipped = ""
         self._began = time.monotonic()
         self._phases: list[tuple[Phase, float]] = []
@@ -158,6 +161,7 @@ class _Story:
         job.write_text(plan.script, encoding="utf-8")
         job.chmod(0o600)
         self.log.unlink(missing_ok=True)
+        beside.forget_failed(plan.final)
         deb = self.recipe.system.packaging is Packaging.DEB
         packages = plan.settings.cache / "packages" / f"{self.recipe.system.name}"
         archives = self.shop.folder / "apt"
@@ -196,20 +200,21 @@ class _Story:
         """Look into the finished file. Raises NotSealed with every finding."""
         self.came_to(Phase.VERIFYING)
         plan = self.plan
+        beside.make_apart(plan.final)
         report = replace(verify_image(plan.partial), image=plan.final.name)
-        write_report(report, report_path(plan.final))
+        write_report(report, report_path(self.evidence))
         if not report.sealed:
+            kept = beside.failed(plan.final, report_path(self.evidence))
             found = [*map(str, report.findings), *(f"not looked into: {p}" for p in report.unread)]
             error = NotSealed("\n".join([f"{self.recipe.name} is not sealed:", *found]))
-            error.add_note(f"the report is {report_path(plan.final)}; the image was removed")
+            error.add_note(f"the report is {kept}; the image was removed")
             raise error
         return report
 
-    def prove(self) -> None:
+    def prove(self, sha256: str) -> None:
         """Boot copies of the finished file. Raises NotProven with every problem."""
         wanted, plan = self.way.proof, self.plan
         firmwares = FIRMWARES[self.recipe.block_device]
-        proof_path(plan.final).unlink(missing_ok=True)
         work = self.shop.folder / "proof"
         work.mkdir()
         if wanted is None:
@@ -223,24 +228,28 @@ class _Story:
         self.came_to(Phase.PROVING)
         stopping = self.way.stopping
         proof = prove(plan.partial, firmwares, self.way.programs, work, stopping=stopping)
-        proof = replace(proof, image=plan.final.name)
-        write_proof(proof, proof_path(plan.final))
-        demand(proof)
+        proof = replace(proof, image=plan.final.name, sha256=sha256)
+        write_proof(proof, proof_path(self.evidence))
+        if not proof.proven:
+            kept = beside.failed(plan.final, proof_path(self.evidence))
+            try:
+                demand(proof)
+            except NotProven as error:
+                error.add_note(f"the report is {kept}; the image was removed")
+                raise
 
     def finish(self, report: SealReport, kept: layers.Layers) -> Built:
-        """Write the digests, bring the file to disk, and give it its name."""
+        """Write what lies beside, bring all to disk, and give it its name."""
         plan = self.plan
         digests = digest(plan.partial)
         size = plan.partial.stat().st_size
-        sync(plan.partial)
         for name, value in zip(DIGESTS, digests, strict=True):
-            beside = plan.final.with_name(f"{plan.final.name}.{name}")
-            beside.write_text(f"{value}  {plan.final.name}\n", encoding="ascii")
+            file = self.evidence.with_name(f"{plan.final.name}.{name}")
+            file.write_text(f"{value}  {plan.final.name}\n", encoding="ascii")
         named = dict(zip(DIGESTS, digests, strict=True))
         self.write_facts(named, size)
         self.write_origin(named)
-        plan.partial.replace(plan.final)
-        sync(plan.final.parent)
+        beside.publish(plan.partial, plan.final)
         return Built(
             recipe=self.recipe,
             path=plan.final,
@@ -261,10 +270,8 @@ class _Story:
             "size": size,
             **digests,
         }
-        path = self.plan.final.with_name(f"{self.plan.final.name}.json")
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        path = self.evidence.with_name(f"{self.evidence.name}.json")
+        path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
     def write_origin(self, digests: Mapping[str, str]) -> None:
         """What is in the image and how it was made, beside it."""
@@ -272,7 +279,7 @@ class _Story:
         begun = now - timedelta(seconds=time.monotonic() - self._began)
         contents = read_contents(plan.partial)
         making = describe(plan, begun, now)
-        write_evidence(plan.final.name, plan.final.parent, digests, contents, making)
+        write_evidence(plan.final.name, self.evidence.parent, digests, contents, making)
 
     def came_to(self, phase: Phase) -> None:
         """Tell whoever watches, with the time that the phase took before."""
@@ -318,15 +325,6 @@ def digest(path: Path) -> Sequence[str]:
             for one in found:
                 one.update(chunk)
     return [one.hexdigest() for one in found]
-
-
-def sync(path: Path) -> None:
-    """Bring a file or a folder to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _waited(wait: Callable[[float], int]) -> int | None:

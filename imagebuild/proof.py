@@ -61,6 +61,8 @@ class Proof:
     accelerator: str
     boots: tuple[Boot, ...]
     problems: tuple[str, ...]
+    sha256: str = ""
+    """Of the file."""
 
     @property
     def proven(self) -> bool:
@@ -72,6 +74,7 @@ class Proof:
         return {
             "format": FORMAT,
             "image": self.image,
+            "sha256": self.sha256,
             "proven": self.proven,
             "accelerator": self.accelerator,
             "problems": list(self.problems),

@@ -90,5 +90,12 @@ def clear(folder: Path) -> None:
             shutil.rmtree(work, ignore_errors=True)
         for partial in map(Path, left["partials"]):
             if partial.name.endswith(".partial"):
-                partial.unlink(missing_ok=True)
+                _remove(partial)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -42,6 +42,8 @@ class SealReport:
     """Names of the rows that were looked at."""
     unread: tuple[str, ...] = ()
     """Parts of the disk that could not be looked into."""
+    sha256: str = ""
+    """Of the file."""
 
     @property
     def sealed(self) -> bool:
@@ -57,6 +59,7 @@ class SealReport:
         return {
             "format": FORMAT,
             "image": self.image,
+            "sha256": self.sha256,
             "system": self.system,
             "sealed": self.sealed,
             "findings": [

@@ -1,5 +1,6 @@
 """Verifies that a finished image is sealed, from its file alone."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +22,8 @@ def verify_image(path: Path, table: Sequence[Row] = TABLE, *, kernel: bool = Fal
     Raises Unreadable, OSError.
     """
     with open_image(path, kernel=kernel) as image:
-        return verify(image, table)
+        report = verify(image, table)
+    return replace(report, sha256=_digest(path))
 
 
 def verify_unpacked(path: Path, work: Path, run: Run) -> SealReport:
@@ -30,7 +32,8 @@ def verify_unpacked(path: Path, work: Path, run: Run) -> SealReport:
         raw = work / "disk.raw"
     run(["qemu-img", "convert", "-O", "raw", str(path), str(raw)])
     try:
-        return replace(verify_image(raw, kernel=True), image=path.name)
+        with open_image(raw, kernel=True) as image:
+            return replace(verify(image), image=path.name, sha256=_digest(path))
     finally:
         raw.unlink()
 
@@ -57,6 +60,11 @@ def write_report(report: SealReport, path: Path) -> None:
 def report_path(image: Path) -> Path:
     """IMAGE.seal.json beside the image."""
     return image.with_name(f"{image.name}.seal.json")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _findings(image: Image, system: System, table: Sequence[Row]) -> Iterator[Finding]:

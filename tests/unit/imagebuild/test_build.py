@@ -1,0 +1,178 @@
+"""What lies in the folder of images, however a build ends."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from imagebuild import build
+from imagebuild.build import Built, Way, build_image
+from imagebuild.errors import NotProven, NotSealed
+from imagebuild.evidence import Contents
+from imagebuild.plan import Machine, Settings
+from imagebuild.proof import Proof
+from imagebuild.recipes import load_recipe
+from imagebuild.running import Programs
+from imagebuild.seal.report import SealReport
+from imagebuild.seal.system import Family, System
+
+DEBIAN = System("debian", "12", "Debian GNU/Linux 12 (bookworm)", Family.DEB, 252)
+SUFFIXES = {".json", ".seal.json", ".packages", ".cdx.json", ".provenance.json"}
+SUFFIXES |= {".sha256", ".sha512"}
+
+
+class Killed(BaseException):
+    """The moment of a kill -9."""
+
+
+@dataclass
+class Workbench:
+    """Builds of debian-12 in which the programs' part is one file with these bytes."""
+
+    output: Path
+    cache: Path
+    content: bytes = b"first"
+    unread: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> Path:
+        return self.output / "debian-12.qcow2"
+
+    def build(self, *, proof: bool | None = False) -> Built:
+        settings = Settings(self.output, self.cache, Path("/work"))
+        machine = Machine(Path("/bin"), available=0, cores=1, device_mapper=True, vfat=True)
+        programs = Programs(self.run, self.start)
+        way = Way(settings, machine, programs, fetch=lambda url: b"index", proof=proof)
+        return build_image(load_recipe("debian-12"), way)
+
+    def run(self, argv: object, *, env: object = None, timeout: float = 0) -> str:
+        raise AssertionError(argv)
+
+    def start(self, argv: object, *, stdout: Path, **_: object) -> "Workbench":
+        (self.output / ".debian-12.qcow2.partial").write_bytes(self.content)
+        stdout.write_text("log\n", encoding="utf-8")
+        return self
+
+    def wait(self, timeout: float | None = None) -> int:
+        return 0
+
+    def stop(self, grace: float = 5) -> int:
+        return 0
+
+    def verify(self, path: Path) -> SealReport:
+        return SealReport(path.name, "", (), (), self.unread, digest(path))
+
+    def prove(self, path: Path, *_: object, **__: object) -> Proof:
+        return Proof(path.name, "kvm", (), self.problems)
+
+    def told(self, suffix: str) -> dict[str, object]:
+        document: dict[str, object] = json.loads(
+            self.image.with_name(self.image.name + suffix).read_bytes()
+        )
+        return document
+
+    def names(self) -> set[str]:
+        return {path.name for path in self.output.iterdir()}
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
+    made = Workbench(tmp_path / "images", tmp_path / "cache")
+    monkeypatch.setattr(build, "check_tools", lambda *_: None)
+    monkeypatch.setattr(build, "verify_image", made.verify)
+    monkeypatch.setattr(build, "prove", made.prove)
+    monkeypatch.setattr(build, "read_contents", lambda _: Contents(DEBIAN, ()))
+    return made
+
+
+@pytest.fixture
+def first(bench: Workbench) -> Workbench:
+    """With an image that was built before."""
+    bench.build(proof=True)
+    return bench
+
+
+def test_all_that_lies_beside_an_image_is_of_it(first: Workbench) -> None:
+    files = {f"debian-12.qcow2{suffix}" for suffix in (*SUFFIXES, "", ".boot.json")}
+    assert first.names() == {*files, "debian-12.log"}
+    for suffix in (".json", ".seal.json", ".boot.json"):
+        assert first.told(suffix)["sha256"] == digest(first.image)
+
+
+def test_an_image_that_is_not_sealed_leaves_the_older_one_with_its_own_evidence(
+    first: Workbench,
+) -> None:
+    before = first.names()
+    first.content, first.unread = b"second", ("partition 2",)
+    with pytest.raises(NotSealed) as raised:
+        first.build()
+    failed = first.output / "debian-12.failed.seal.json"
+    assert str(failed) in raised.value.__notes__[0]
+    assert json.loads(failed.read_bytes())["unread"] == ["partition 2"]
+    assert first.names() == {*before, failed.name}
+    assert first.image.read_bytes() == b"first"
+    for suffix in (".json", ".seal.json", ".boot.json"):
+        assert first.told(suffix)["sha256"] == digest(first.image)
+
+
+def test_an_image_that_does_not_boot_leaves_the_older_one_with_its_own_evidence(
+    first: Workbench,
+) -> None:
+    first.content, first.problems = b"second", ("bios: no word",)
+    with pytest.raises(NotProven) as raised:
+        first.build(proof=True)
+    failed = first.output / "debian-12.failed.boot.json"
+    assert str(failed) in raised.value.__notes__[0]
+    assert json.loads(failed.read_bytes())["problems"] == ["bios: no word"]
+    assert first.told(".boot.json")["sha256"] == digest(first.image)
+    first.problems = ()
+    first.build()
+    assert not failed.exists()
+    assert first.image.read_bytes() == b"second"
+    assert "debian-12.qcow2.boot.json" not in first.names()
+
+
+def test_killed_at_any_step_no_image_lies_beside_evidence_of_another(
+    first: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def dying(name: str, at: int) -> None:
+        true = getattr(Path, name)
+
+        def step(self: Path, *arguments: object, **words: object) -> object:
+            nonlocal calls
+            if self.is_relative_to(first.output):
+                calls += 1
+                if calls == at:
+                    raise Killed
+            return true(self, *arguments, **words)
+
+        patch.setattr(Path, name, step)
+
+    for at in range(1, 200):
+        first.content = b"%d" % at
+        calls = 0
+        with monkeypatch.context() as patch:
+            for name in ("replace", "unlink", "write_text", "mkdir", "rmdir"):
+                dying(name, at)
+            try:
+                first.build(proof=True)
+            except Killed:
+                ended = True
+            else:
+                ended = False
+        for suffix in (".json", ".seal.json", ".boot.json"):
+            if first.image.with_name(first.image.name + suffix).exists():
+                assert first.told(suffix)["sha256"] == digest(first.image), (at, suffix)
+        if not ended:
+            break
+    assert 20 < at < 199
+    assert not list(first.output.glob(".*"))
