@@ -36,7 +36,7 @@ from imagebuild.running import Programs
 from imagebuild.seal.report import SealReport
 from imagebuild.seal.verify import report_path, verify_image, write_report
 from imagebuild.systems import Packaging
-from imagebuild.workshop import Workshop, workshop
+from imagebuild.workshop import Workshop, alone, workshop
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,8 @@ class Built:
 def build_image(recipe: Recipe, way: Way) -> Built:
     """Build one image. Its file has its name when it is whole, sealed and on disk, or never.
 
-    Raises BuildFailed, NotSealed, NotProven, SourceUnavailable, ToolMissing, DiskFull, Stopped.
+    Raises BadInput, BuildFailed, NotSealed, NotProven, SourceUnavailable, ToolMissing, DiskFull,
+    Stopped.
     """
     check_tools(recipe, way.machine)
     settings = with_host_mirrors(way.settings, recipe)
@@ -97,7 +98,7 @@ def build_image(recipe: Recipe, way: Way) -> Built:
         folder.mkdir(parents=True, exist_ok=True)
     draft = plan_build(recipe, settings, way.machine)
     left = [draft.partial, beside.apart(draft.final)]
-    with workshop(settings.cache, left) as shop:
+    with alone(draft.final), workshop(settings.cache, left) as shop:
         story = _Story(recipe, way, _placed(draft, way, shop), shop)
         kept = story.choose()
         try:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuild.errors import BadInput
 from imagebuild.loops import detach_below
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,37 @@ class Workshop:
     """On disk: the job, kept hooks, links to kept packages."""
     work: Path
     """Where diskimage-builder works; often a tmpfs that only the build sees."""
+
+
+@contextmanager
+def alone(image: Path) -> Iterator[None]:
+    """Be the only build that makes this file. Raises BadInput when another is at it.
+
+    The lock's file is removed at the end, so one that was removed after we opened it counts not.
+    """
+    place = image.with_name(f".{image.stem}.lock")
+    while True:
+        with place.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                error = BadInput(f"{image}: another build is making it (it holds {place})")
+                error.add_note("wait until it has ended, or build into another folder: --output")
+                raise error from None
+            if not _is_there(lock.fileno(), place):
+                continue
+            try:
+                yield
+            finally:
+                place.unlink(missing_ok=True)
+            return
+
+
+def _is_there(descriptor: int, place: Path) -> bool:
+    """Whether an open file still has its name."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), place.stat())
+    return False
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from imagebuild import build
 from imagebuild.build import Built, Way, build_image
-from imagebuild.errors import NotProven, NotSealed
+from imagebuild.errors import BadInput, NotProven, NotSealed
 from imagebuild.evidence import Contents
 from imagebuild.plan import Machine, Settings
 from imagebuild.proof import Proof
@@ -17,6 +17,7 @@ from imagebuild.recipes import load_recipe
 from imagebuild.running import Programs
 from imagebuild.seal.report import SealReport
 from imagebuild.seal.system import Family, System
+from imagebuild.workshop import alone
 
 DEBIAN = System("debian", "12", "Debian GNU/Linux 12 (bookworm)", Family.DEB, 252)
 SUFFIXES = {".json", ".seal.json", ".packages", ".cdx.json", ".provenance.json"}
@@ -176,3 +177,10 @@ def test_killed_at_any_step_no_image_lies_beside_evidence_of_another(
             break
     assert 20 < at < 199
     assert not list(first.output.glob(".*"))
+
+
+def test_a_second_build_of_one_file_is_told_who_is_at_it(first: Workbench) -> None:
+    with alone(first.image), pytest.raises(BadInput, match=r"images/debian-12\.qcow2: another"):
+        first.build()
+    assert not list(first.output.glob(".*"))
+    first.build()
