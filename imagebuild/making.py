@@ -4,9 +4,9 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from imagebuild.layers import digest_file, expanded
+from imagebuild.mirrors import public_address
 from imagebuild.plan import BuildPlan
 from imagebuild.provenance import Making, Source, digest_folder
 
@@ -57,17 +57,3 @@ def sources(plan: BuildPlan) -> tuple[Source, ...]:
     found = [Source(uri) for uri in dict.fromkeys(map(public_address, words)) if uri]
     base = plan.settings.local_base
     return (*found, *([Source(base.name, digest_file(base))] if base else []))
-
-
-def public_address(text: str) -> str:
-    """An address without user, password and query; empty for what is none.
-
-    >>> public_address("https://me:secret@mirror.example.org/debian?token=x")
-    'https://mirror.example.org/debian'
-    """
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https", "ftp") or not parts.hostname:
-        return ""
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"

@@ -5,7 +5,9 @@ import logging
 import re
 import urllib.request
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 
+from imagebuild.mirrors import public_address
 from imagebuild.plan import Settings
 from imagebuild.recipe import Recipe
 
@@ -16,7 +18,7 @@ TIMEOUT = 20
 MAX_BYTES = 8 << 20
 
 Fetch = Callable[[str], bytes]
-"""The content at a URL. Raises OSError."""
+"""The content at a URL. Raises OSError, ValueError, HTTPException."""
 
 UNCHANGING = "fixed"
 """The state of repositories that get no more packages."""
@@ -41,8 +43,11 @@ def repository_state(urls: Sequence[str], fetch: Fetch) -> str:
     for url in urls:
         try:
             found.update(without_dates(fetch(url)))
-        except OSError as error:
-            log.warning("nothing kept is taken, for this does not answer url=%s: %s", url, error)
+        except (OSError, ValueError, HTTPException) as error:
+            # The others quote the address, with a password that may be in it.
+            why = error if isinstance(error, OSError) else type(error).__name__
+            place = public_address(url) or "no address"
+            log.warning("nothing kept is taken, for this does not answer url=%s: %s", place, why)
             return ""
     return found.hexdigest()[:24]
 
@@ -59,7 +64,7 @@ def without_dates(index: bytes) -> bytes:
 
 
 def fetch(url: str) -> bytes:
-    """Over HTTP, through the proxy that the environment names. Raises OSError."""
+    """Over HTTP, through the proxy that the environment names. As `Fetch`."""
     with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
         content: bytes = answer.read(MAX_BYTES)
         return content

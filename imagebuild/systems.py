@@ -27,6 +27,8 @@ class System:
     security_mirror: str = ""
     """Where its security updates are, if elsewhere."""
     mirror_variable: str = "DIB_DISTRIBUTION_MIRROR"
+    other_mirrors: bool = True
+    """Whether it can be built from another mirror: yum-minimal of diskimage-builder cannot."""
     open_gpu_modules: bool = True
     """Its driver images get NVIDIA's open kernel modules, not the proprietary ones."""
 
@@ -73,6 +75,7 @@ SYSTEMS: Mapping[str, System] = {
             "https://mirror.stream.centos.org",
             EL_STATE,
             YUM_BOOTSTRAP,
+            other_mirrors=False,
         ),
         System(
             "rocky",
@@ -80,6 +83,7 @@ SYSTEMS: Mapping[str, System] = {
             "https://dl.rockylinux.org/pub/rocky",
             EL_STATE,
             YUM_BOOTSTRAP,
+            other_mirrors=False,
         ),
         System(
             "alma",
@@ -87,6 +91,7 @@ SYSTEMS: Mapping[str, System] = {
             "https://repo.almalinux.org/almalinux",
             EL_STATE,
             YUM_BOOTSTRAP,
+            other_mirrors=False,
         ),
         System(
             "fedora",
@@ -97,6 +102,7 @@ SYSTEMS: Mapping[str, System] = {
                 "updates/RELEASE/Everything/x86_64/repodata/repomd.xml",
             ),
             YUM_BOOTSTRAP,
+            other_mirrors=False,
         ),
     )
 }

@@ -45,7 +45,7 @@ def build(
     ] = None,
     mirror: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Of packages; else this machine's own for Debian."),
+        typer.Option(metavar="URL", help="Of packages, for Debian, Ubuntu and CentOS 7."),
     ] = None,
     security_mirror: Annotated[
         str | None, typer.Option(metavar="URL", help="Of Debian's security updates.")
@@ -93,6 +93,7 @@ def build(
       build-image rocky-9-gpu my/image.yaml --jobs 2 --output /srv/images
       build-image centos7-gpu --local-base CentOS-7-x86_64-GenericCloud.qcow2 --dry-run
     """
+    from imagebuild.mirrors import check_mirrors
     from imagebuild.recipes import load_recipe
 
     if list_recipes:
@@ -115,6 +116,7 @@ def build(
         epoch=epoch,
         tmpfs=tmpfs,
     )
+    check_mirrors(settings, recipes)
     machine = our_machine()
     if dry_run:
         return show_plans(recipes, settings, machine, as_json=as_json)

@@ -16,7 +16,7 @@ from imagebuild.phases import Follower, Phase, phase_of, read_times, write_times
 from imagebuild.plan import Settings
 from imagebuild.pool import lend, take_back, trim
 from imagebuild.recipes import load_recipe
-from imagebuild.repositories import repository_state, state_urls, without_dates
+from imagebuild.repositories import fetch, repository_state, state_urls, without_dates
 from imagebuild.workshop import LEFT, LOCK, RUNNING, sweep, workshop
 
 SETTINGS = Settings(output=Path("/images"), cache=Path("/cache"), work=Path("/work"))
@@ -152,7 +152,17 @@ def test_the_state_is_unknown_where_a_repository_is_silent():
         raise OSError("no route")
 
     assert repository_state(["u"], silent) == ""
-    assert repository_state([], silent) == "fixed"
+
+
+@pytest.mark.parametrize("url", ["notaurl", "http://me:secret@h:port/x", "http://me:secret@[::1/x"])
+def test_an_address_that_is_none_is_told_without_secrets(caplog, url):
+    assert repository_state([url], fetch) == ""
+    assert "does not answer" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_what_gets_no_more_packages_has_one_state():
+    assert repository_state([], fetch) == "fixed"
 
 
 def test_every_system_tells_where_its_state_is():

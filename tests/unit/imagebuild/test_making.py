@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imagebuild.making import describe, public_address
+from imagebuild.making import describe
+from imagebuild.mirrors import public_address
 from imagebuild.plan import Machine, Settings, plan_build
 from imagebuild.provenance import provenance
 from imagebuild.recipes import load_recipe

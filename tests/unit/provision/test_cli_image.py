@@ -73,6 +73,8 @@ def test_a_dry_run_prints_the_call_and_builds_nothing(capsys, tmp_path):
         (["--dry-run"], "no recipe is named"),
         (["debian-12", "--local-base", "/nonexistent"], "is no file"),
         (["debian-12", "--compression", "lzma"], "--compression"),
+        (["debian-12", "--mirror", "notaurl", "--dry-run"], "--mirror: found 'notaurl'"),
+        (["rocky-9", "--mirror", "http://m/rocky", "--dry-run"], "--mirror: rocky-9 is built"),
     ],
 )
 def test_misuse_is_told_in_a_sentence(arguments, sentence, capsys):

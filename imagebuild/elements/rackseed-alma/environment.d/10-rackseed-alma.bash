@@ -4,4 +4,3 @@ export EFI_BOOT_DIR="EFI/almalinux"
 export YUM=dnf
 export DIB_YUM_MINIMAL_CREATE_INTERFACES=0
 export DIB_YUM_MINIMAL_BOOTSTRAP_PACKAGES="almalinux-release almalinux-repos almalinux-gpg-keys glibc-minimal-langpack"
-export DIB_DISTRIBUTION_MIRROR=${DIB_DISTRIBUTION_MIRROR:-https://repo.almalinux.org/almalinux}

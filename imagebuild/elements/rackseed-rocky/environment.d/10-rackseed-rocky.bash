@@ -4,4 +4,3 @@ export EFI_BOOT_DIR="EFI/rocky"
 export YUM=dnf
 export DIB_YUM_MINIMAL_CREATE_INTERFACES=0
 export DIB_YUM_MINIMAL_BOOTSTRAP_PACKAGES="rocky-release rocky-repos rocky-gpg-keys glibc-minimal-langpack"
-export DIB_DISTRIBUTION_MIRROR=${DIB_DISTRIBUTION_MIRROR:-https://dl.rockylinux.org/pub/rocky}
