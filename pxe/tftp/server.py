@@ -4,6 +4,7 @@ import heapq
 import logging
 import os
 import select
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -93,7 +94,8 @@ class TftpServer:
         self._timers: list[tuple[float, int]] = []
         self._timed: dict[int, Session] = {}
         self._serial = count()
-        self._stopping = False
+        self._stopping = self._closed = False
+        self._ending = threading.RLock()  # one that the handler of a signal may find taken
         with ExitStack() as undo:
             self._listener = undo.enter_context(listening_socket(str(address), port, interface))
             self._epoll = undo.enter_context(select.epoll())
@@ -129,12 +131,16 @@ class TftpServer:
         finally:
             for session in list(self._sessions.values()):
                 self._finish(session, Outcome.FAILED, "the server stops")
-            self._resources.close()
+            with self._ending:
+                self._closed = True
+                self._resources.close()
 
     def stop(self) -> None:
-        """End `serve_forever` soon; may be called from a thread or a signal handler."""
-        os.eventfd_write(self._wake, 1)  # first: once the flag is seen, the descriptor is closed
+        """End `serve_forever` soon; may be called from a thread or a signal handler, and again."""
         self._stopping = True
+        with self._ending:
+            if not self._closed:  # else its number may be another file's by now
+                os.eventfd_write(self._wake, 1)
 
     def _serve_events(self) -> None:
         due = max(self._timers[0][0] - monotonic(), 0) if self._timers else BEAT_EVERY

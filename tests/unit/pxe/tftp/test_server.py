@@ -598,6 +598,20 @@ def test_two_servers_share_a_port(tmp_path: Path) -> None:
             thread.join(10)
 
 
+def test_a_server_that_has_ended_may_be_stopped_again() -> None:
+    """SIGTERM may come twice: from the supervisor, and from who ends the whole group."""
+    ended = TftpServer(LOOPBACK, 0, None, lambda *_: NoContent(""), print)
+    ended.stop()
+    ended.serve_forever()
+    ended.stop()
+    others = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(8)]  # one has the number it had
+    ended.stop()
+    for other in others:
+        with pytest.raises(BlockingIOError):
+            os.eventfd_read(other)
+        os.close(other)
+
+
 def test_a_port_that_is_taken_is_an_error() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
