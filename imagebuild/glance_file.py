@@ -1,8 +1,9 @@
 """An image file as it is to be published: what it is, and what lies beside it."""
 
+import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class ImageFile:
     """What its seal report found in it."""
     sealed: bool = False
     """A report lies beside it and found nothing."""
+    seal_sha256: str | None = None
+    """Of the file that the report is about."""
 
 
 def read(path: Path) -> ImageFile:
@@ -57,21 +60,25 @@ def read(path: Path) -> ImageFile:
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}, expected an image") from None
     disk_format, virtual = recognised(path, head, tail, size)
-    manifest = _document(path, MANIFEST)
-    seal = _document(path, SEAL)
-    findings = tuple(_finding(each) for each in seal.get("findings", ()))
-    findings += tuple(f"{part} could not be looked into" for part in seal.get("unread", ()))
+    manifest = _Document.beside(path, MANIFEST)
+    seal = _Document.beside(path, SEAL)
+    seal.require("findings", "unread", "sealed", "sha256")
+    findings = tuple(_finding(each) for each in seal.list("findings"))
+    findings += tuple(f"{part} could not be looked into" for part in seal.list("unread"))
+    if seal and not (findings or seal.truth("sealed")):
+        findings = ("it says so without a finding",)
     return ImageFile(
         path=path,
         size=size,
         disk_format=disk_format,
-        min_disk=max(-(-virtual // GIB), int(manifest.get("min_disk", 0))),
-        min_ram=int(manifest.get("min_ram", 0)),
-        name=str(manifest.get("name") or path.name.partition(".")[0]),
-        properties={str(k): _text(v) for k, v in manifest.get("properties", {}).items()},
+        min_disk=max(-(-virtual // GIB), manifest.number("min_disk")),
+        min_ram=manifest.number("min_ram"),
+        name=manifest.text("name") or path.name.partition(".")[0],
+        properties=manifest.properties(),
         sha512=_sha512(path),
         findings=findings,
         sealed=bool(seal) and not findings,
+        seal_sha256=seal.text("sha256") if seal else None,
     )
 
 
@@ -97,9 +104,9 @@ def recognised(path: Path, head: bytes, tail: bytes, size: int) -> tuple[str, in
 
 
 def require_sealed(image: ImageFile) -> None:
-    """Raises NotSealed for an image in which its seal report found something."""
+    """Raises NotSealed for an image whose seal report found something, or is of another file."""
     if not image.findings:
-        return
+        return _require_own_report(image)
     first, more = image.findings[0], len(image.findings) - 1
     rest = f", and {more} more" if more else ""
     error = NotSealed(f"{image.path}{SEAL}: the image is not sealed: {first}{rest}")
@@ -116,17 +123,92 @@ def require_digest(image: ImageFile, sha512: str) -> None:
     raise error
 
 
-def _document(path: Path, suffix: str) -> dict[str, Any]:
-    place = path.with_name(path.name + suffix)
-    try:
-        document = json.loads(place.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{place}: not JSON that can be read: {error}") from None
-    if not isinstance(document, dict):
-        raise BadInput(f"{place}: expected a JSON object")
-    return document
+def _require_own_report(image: ImageFile) -> None:
+    if image.seal_sha256 is None:
+        return
+    with image.path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 == image.seal_sha256:
+        return
+    error = NotSealed(
+        f"{image.path}{SEAL}: the report is of another file, sha256 {image.seal_sha256[:16]}, "
+        f"expected {sha256[:16]}"
+    )
+    error.add_note(f"build-image verify --write {image.path} looks into this one")
+    raise error
+
+
+class _Document:
+    """A JSON object beside an image; empty when there is none. Raises BadInput by file and key."""
+
+    def __init__(self, place: Path, entries: Mapping[str, Any]) -> None:
+        self._place = place
+        self._entries = entries
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    @classmethod
+    def beside(cls, image: Path, suffix: str) -> "_Document":
+        """The document with this suffix."""
+        place = image.with_name(image.name + suffix)
+        try:
+            document = json.loads(place.read_bytes())
+        except FileNotFoundError:
+            return cls(place, {})
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{place}: not JSON that can be read: {error}") from None
+        if not isinstance(document, dict) or not document:
+            raise BadInput(f"{place}: expected a JSON object with entries")
+        return cls(place, document)
+
+    def require(self, *keys: str) -> None:
+        """A document that is there must have all these."""
+        if missing := [key for key in keys if self and key not in self._entries]:
+            error = BadInput(f"{self._place}: no {missing[0]}, expected a seal report")
+            error.add_note("build-image verify --write makes one")
+            raise error
+
+    def number(self, key: str) -> int:
+        """0 when it is not there."""
+        value = self._entries.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self._wrong(key, value, "a whole number")
+        return value
+
+    def text(self, key: str) -> str:
+        """Empty when it is not there."""
+        value = self._entries.get(key, "")
+        if not isinstance(value, str):
+            raise self._wrong(key, value, "text")
+        return value
+
+    def truth(self, key: str) -> bool:
+        """False when it is not there."""
+        value = self._entries.get(key, False)
+        if not isinstance(value, bool):
+            raise self._wrong(key, value, "true or false")
+        return value
+
+    def list(self, key: str) -> Sequence[object]:
+        """Empty when it is not there."""
+        value = self._entries.get(key, [])
+        if not isinstance(value, list):
+            raise self._wrong(key, value, "a list")
+        return value
+
+    def properties(self) -> Mapping[str, str]:
+        """Text by name; empty when there are none."""
+        value = self._entries.get("properties", {})
+        if not isinstance(value, dict):
+            raise self._wrong("properties", value, "an object")
+        for key, each in value.items():
+            if not isinstance(each, str | int | float):
+                raise self._wrong(f"properties.{key}", each, "text, a number, true or false")
+        return {key: _text(each) for key, each in value.items()}
+
+    def _wrong(self, key: str, value: object, expected: str) -> BadInput:
+        return BadInput(f"{self._place}: {key}: {json.dumps(value)[:60]}, expected {expected}")
 
 
 def _sha512(path: Path) -> str | None:

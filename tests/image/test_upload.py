@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,11 @@ def hashed(path: Path) -> str:
     return hashlib.sha512(path.read_bytes()).hexdigest()
 
 
+def seal_report(path: Path, findings: Sequence[object] = ()) -> Mapping[str, object]:
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"sha256": sha256, "sealed": not findings, "findings": [*findings], "unread": []}
+
+
 def told(done: subprocess.CompletedProcess[str]) -> str:
     """The errors, of which there is exactly one sentence, and no traceback."""
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
@@ -145,7 +150,7 @@ def test_an_image_is_published_with_all_that_its_recipe_says(
         json.dumps({"name": "debian-12-gpu", "properties": properties, "min_ram": 512})
     )
     path.with_name("x.qcow2.sha512").write_text(f"{hashed(path)}  x.qcow2\n")
-    path.with_name("x.qcow2.seal.json").write_text(json.dumps({"findings": []}))
+    path.with_name("x.qcow2.seal.json").write_text(json.dumps(seal_report(path)))
     done = upload(lab, path, "--tag", "gpu", "--property", "os_distro=debian12", "--json")
     assert done.returncode == 0, done.stderr
     (image,) = everything(lab).values()
@@ -428,7 +433,7 @@ def test_an_image_with_findings_is_refused_before_anything_is_asked(
 ) -> None:
     path = make()
     found = [{"row": "ssh-host-keys", "path": "/etc/ssh/ssh_host_rsa_key", "seen": "a file"}]
-    path.with_name(f"{path.name}.seal.json").write_text(json.dumps({"findings": found}))
+    path.with_name(f"{path.name}.seal.json").write_text(json.dumps(seal_report(path, found)))
     done = upload(lab, path)
     assert done.returncode == 1
     assert "/etc/ssh/ssh_host_rsa_key" in told(done)
