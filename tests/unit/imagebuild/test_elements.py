@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,28 @@ def test_the_initramfs_of_an_rpm_system_is_made_last(name):
     settings = Settings(Path("/i"), Path("/c"), Path("/w"))
     found = expanded(plan_build(load_recipe(name), settings, Machine(Path("/venv/bin"))))
     assert "rackseed-dracut" in dict(found)
+
+
+@pytest.mark.parametrize(("name", "dhcp"), [("rocky-9", "dhcp-client"), ("alma-10", "dhcpcd")])
+def test_packages_have_the_names_of_enterprise_linux(tmp_path, name, dhcp):
+    recipe = load_recipe(name)
+    settings = Settings(Path("/i"), Path("/c"), Path("/w"))
+    found = dict(expanded(plan_build(recipe, settings, Machine(Path("/venv/bin")))))
+    hook = Path(found["rackseed-el"], "extra-data.d/11-rackseed-el-packages")
+    script = here(hook, tmp_path, {"sudo": 'exec "$@"'})
+    (tmp_path / "usr/share/pkg-map").mkdir(parents=True)
+    env = {"DIB_RELEASE": recipe.release, "TMP_MOUNT_PATH": str(tmp_path)}
+    assert run_hook(script, **env).returncode == 0
+    done = subprocess.run(
+        [
+            *(sys.executable, f"{found['pkg-map']}/bin/pkg-map", "--missing-ok"),
+            *("--pkg-map", str(tmp_path / "usr/share/pkg-map/yum-minimal")),
+            *("--distro", "rocky", "--release", recipe.release),
+            *("lsb_release", "dhcp-client", "kernel"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "redhat-lsb-core" not in done.stdout
+    assert done.stdout.split()[-2:] == [dhcp, "kernel"]
