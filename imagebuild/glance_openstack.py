@@ -2,6 +2,7 @@
 
 import html
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,14 +10,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import openstack
 from keystoneauth1 import exceptions as auth
 from openstack import exceptions
+from openstack.config.loader import CONFIG_FILES
 from openstack.connection import Connection
 from requests import Response
 
+from imagebuild.clouds import check_clouds
 from imagebuild.errors import BadInput, PublishFailed
 from imagebuild.glance import DRAFT_FOR, Remote, State, Visibility
 from imagebuild.glance_upload import Body
@@ -44,6 +48,8 @@ STATES: Mapping[str, State] = {
 CLOUDS_HINT = (
     "clouds.yaml lies here, in ~/.config/openstack or in /etc/openstack; the dashboard offers it"
 )
+MISSHAPEN = (TypeError, ValueError, AttributeError, KeyError)
+"""What the libraries raise for settings of another shape than they expect."""
 PASSWORD_TYPES = (None, "password", "v3password")
 TROUBLE = range(500, 600)
 """A server that has trouble, with its database or behind a proxy, may have none in a moment."""
@@ -187,17 +193,23 @@ def connect(cloud: str | None) -> Glance:
 
     Raises BadInput without such a cloud, PublishFailed when it cannot be reached.
     """
+    check_clouds(_clouds_places(), cloud or os.environ.get("OS_CLOUD"))
     try:
         connection = openstack.connect(cloud=cloud, app_name="rackseed")
     except exceptions.ConfigException as error:
         raise _no_cloud(cloud, error) from None
-    except (auth.ClientException, exceptions.SDKException, TypeError, ValueError) as error:
+    except (auth.ClientException, exceptions.SDKException, *MISSHAPEN) as error:
         wrong = BadInput(f"the cloud {cloud or 'of the environment'}: {_why(error)}")
         wrong.add_note(CLOUDS_HINT)
         raise wrong from None
     name = cloud or connection.config.name or "of the environment"
     _require_password(connection.config.config, name)
     return Glance(connection, name)
+
+
+def _clouds_places() -> Sequence[Path]:
+    named = os.environ.get("OS_CLIENT_CONFIG_FILE")
+    return [Path(place) for place in ([named] if named else []) + list(CONFIG_FILES)]
 
 
 def _require_password(config: Mapping[str, Any], name: str) -> None:
