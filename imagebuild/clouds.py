@@ -21,13 +21,14 @@ def check_clouds(places: Sequence[Path], cloud: str | None) -> None:
             continue  # as OpenStack's libraries do
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"{place}: cannot be read as text: {type(error).__name__}") from None
-        _check(place, text, cloud)
+        if place.suffix == ".json":
+            _check_json(place, text)
+        else:
+            _check_yaml(place, text, cloud)
         return
 
 
-def _check(place: Path, text: str, cloud: str | None) -> None:
-    if place.suffix == ".json":
-        return _check_json(place, text)
+def _check_yaml(place: Path, text: str, cloud: str | None) -> None:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
