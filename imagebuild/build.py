@@ -29,7 +29,13 @@ from imagebuild.nosync import suppress_sync
 from imagebuild.phases import Event, Follower, Phase, read_times, write_times
 from imagebuild.plan import PACKAGE, BuildPlan, Machine, Settings, plan_build
 from imagebuild.proof import demand, proof_path, prove, write_proof
-from imagebuild.proof_machine import Accelerator, Firmware, choose_accelerator, find_tools
+from imagebuild.proof_machine import (
+    MEMORY_MIB,
+    Accelerator,
+    Firmware,
+    choose_accelerator,
+    find_tools,
+)
 from imagebuild.recipe import BlockDevice, Recipe
 from imagebuild.repositories import Fetch, fetch, repository_state, state_urls
 from imagebuild.running import Programs
@@ -44,8 +50,6 @@ TICK = 0.25
 """Seconds between two looks at a running build."""
 DIGESTS = ("sha256", "sha512")
 CHUNK = 1 << 20
-MIN_RAM = 512
-"""MiB in which every system of ours starts."""
 
 FIRMWARES: Mapping[BlockDevice, Sequence[Firmware]] = {
     BlockDevice.GPT: (Firmware.BIOS, Firmware.UEFI),
@@ -83,6 +87,8 @@ class Built:
     seconds: float
     skipped: str
     report: SealReport
+    proven: bool
+    """Copies of it booted."""
 
 
 def build_image(recipe: Recipe, way: Way) -> Built:
@@ -106,8 +112,8 @@ def build_image(recipe: Recipe, way: Way) -> Built:
         finally:
             layers.keep(kept)  # what is whole is of use, however the rest ended
         report = story.verify()
-        story.prove(report.sha256)
-        built = story.finish(report, kept)
+        proven = story.prove(report.sha256)
+        built = story.finish(report, kept, proven=proven)
         story.remember_times(kept)
     return built
 
@@ -212,8 +218,11 @@ class _Story:
             raise error
         return report
 
-    def prove(self, sha256: str) -> None:
-        """Boot copies of the finished file. Raises NotProven with every problem."""
+    def prove(self, sha256: str) -> bool:
+        """Boot copies of the finished file; False when that was skipped.
+
+        Raises NotProven with every problem.
+        """
         wanted, plan = self.way.proof, self.plan
         firmwares = FIRMWARES[self.recipe.block_device]
         work = self.shop.folder / "proof"
@@ -221,11 +230,13 @@ class _Story:
         if wanted is None:
             try:
                 tools = find_tools(firmwares)
-            except ToolMissing:
-                return
+            except ToolMissing as error:
+                return self.skip_proof("; ".join([str(error), *error.__notes__]))
             wanted = choose_accelerator(tools, work, self.way.programs.start) is Accelerator.KVM
+            if not wanted:
+                return self.skip_proof("KVM does not work here; --boot-proof emulates, slowly")
         if not wanted:
-            return
+            return False
         self.came_to(Phase.PROVING)
         stopping = self.way.stopping
         proof = prove(plan.partial, firmwares, self.way.programs, work, stopping=stopping)
@@ -238,8 +249,14 @@ class _Story:
             except NotProven as error:
                 error.add_note(f"the report is {kept}; the image was removed")
                 raise
+        return True
 
-    def finish(self, report: SealReport, kept: layers.Layers) -> Built:
+    def skip_proof(self, why: str) -> bool:
+        """Tell that the image is finished without it."""
+        log.warning("the boot proof is skipped recipe=%s: %s", self.recipe.name, why)
+        return False
+
+    def finish(self, report: SealReport, kept: layers.Layers, *, proven: bool) -> Built:
         """Write what lies beside, bring all to disk, and give it its name."""
         plan = self.plan
         digests = digest(plan.partial)
@@ -248,7 +265,7 @@ class _Story:
             file = self.evidence.with_name(f"{plan.final.name}.{name}")
             file.write_text(f"{value}  {plan.final.name}\n", encoding="ascii")
         named = dict(zip(DIGESTS, digests, strict=True))
-        self.write_facts(named, size)
+        self.write_facts(named, size, proven=proven)
         self.write_origin(named)
         beside.publish(plan.partial, plan.final)
         return Built(
@@ -259,15 +276,17 @@ class _Story:
             seconds=time.monotonic() - self._began,
             skipped=kept.skipped,
             report=report,
+            proven=proven,
         )
 
-    def write_facts(self, digests: Mapping[str, str], size: int) -> None:
+    def write_facts(self, digests: Mapping[str, str], size: int, *, proven: bool) -> None:
         """What whoever publishes the image must know, beside it."""
         told = {
             "name": self.recipe.name,
             "title": self.recipe.title,
             "properties": dict(self.recipe.properties),
-            "min_ram": MIN_RAM,
+            "min_ram": MEMORY_MIB,  # what the boot proof gives its guests
+            "proven": proven,
             "size": size,
             **digests,
         }

@@ -12,7 +12,7 @@ from imagebuild.errors import ToolMissing
 from imagebuild.running import Start
 
 MEMORY_MIB = 1536
-"""Enough for dracut's initramfs of every recipe."""
+"""Enough for dracut's initramfs of every recipe; what is proven is also what an image asks for."""
 KVM = Path("/dev/kvm")
 PROBE_LIMIT = 10.0
 """Seconds for firmware to start one sector; with a working KVM it takes one."""

@@ -165,5 +165,6 @@ def facts(built: Built) -> dict[str, object]:
         "seconds": round(built.seconds, 1),
         "kept": built.skipped or None,
         "sealed": built.report.sealed,
+        "proven": built.proven,
         "properties": dict(built.recipe.properties),
     }

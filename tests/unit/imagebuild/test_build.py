@@ -13,6 +13,7 @@ from imagebuild.errors import BadInput, NotProven, NotSealed
 from imagebuild.evidence import Contents
 from imagebuild.plan import Machine, Settings
 from imagebuild.proof import Proof
+from imagebuild.proof_machine import Accelerator, Firmware, Guest, Tools, argv
 from imagebuild.recipes import load_recipe
 from imagebuild.running import Programs
 from imagebuild.seal.report import SealReport
@@ -177,6 +178,39 @@ def test_killed_at_any_step_no_image_lies_beside_evidence_of_another(
             break
     assert 20 < at < 199
     assert not list(first.output.glob(".*"))
+
+
+def test_a_proof_that_is_skipped_is_told(
+    first: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert first.told(".json")["proven"] is True
+    monkeypatch.setattr(build, "choose_accelerator", lambda *_: Accelerator.TCG)
+    monkeypatch.setattr(build, "find_tools", lambda _: None)
+    assert not first.build(proof=None).proven
+    assert first.told(".json")["proven"] is False
+    (line,) = caplog.messages
+    assert line.startswith("the boot proof is skipped recipe=debian-12: KVM does not work here")
+
+
+def test_programs_that_a_proof_misses_are_told(
+    first: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("imagebuild.proof_machine.SYSTEM_FOLDERS", "")
+    assert not first.build(proof=None).proven
+    (line,) = caplog.messages
+    assert "qemu-utils" in line
+    caplog.clear()
+    assert not first.build(proof=False).proven
+    assert caplog.messages == []
+
+
+def test_an_image_asks_for_the_memory_in_which_it_was_proven(first: Workbench) -> None:
+    asked = first.told(".json")["min_ram"]
+    here = Path("/x")
+    guest = Guest("proof1", Firmware.BIOS, here, here, here, here, None)
+    words = argv(guest, Tools(here, None, None), Accelerator.KVM)
+    assert words[words.index("-m") + 1] == str(asked)
 
 
 def test_a_second_build_of_one_file_is_told_who_is_at_it(first: Workbench) -> None:
