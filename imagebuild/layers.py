@@ -17,9 +17,20 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
-from diskimage_builder.element_dependencies import get_elements
+from diskimage_builder.element_dependencies import (
+    AlreadyProvidedException,
+    MissingElementException,
+    MissingOSException,
+    get_elements,
+)
 
-from imagebuild.plan import SEAL, BuildPlan, elements
+from imagebuild.errors import BadInput
+from imagebuild.plan import ELEMENTS, SEAL, BuildPlan, elements
+from imagebuild.recipe import Recipe
+from imagebuild.yamlfile import unknown
+
+STOCK_ELEMENTS = Path(get_elements.__code__.co_filename).with_name("elements")
+"""Those of diskimage-builder."""
 
 FORMAT = "1"
 """Changes when what is kept changes in kind."""
@@ -86,8 +97,23 @@ def expanded(plan: BuildPlan) -> list[tuple[str, str]]:
     """Every element of a plan with its folder."""
     wanted = list(elements(plan.recipe))
     ours = plan.env["ELEMENTS_PATH"]
-    stock = Path(get_elements.__code__.co_filename).with_name("elements")
-    return sorted(get_elements(wanted, f"{ours}:{stock}"))
+    return sorted(get_elements(wanted, f"{ours}:{STOCK_ELEMENTS}"))
+
+
+def check_elements(recipe: Recipe) -> None:
+    """Raises BadInput with file and line for elements that do not go together or are not there."""
+    folders = (ELEMENTS, STOCK_ELEMENTS)
+    known = sorted(path.name for folder in folders for path in folder.iterdir() if path.is_dir())
+    for name in recipe.elements:
+        if name not in known:
+            place = recipe.places.get(f"elements {name}", recipe.name)
+            raise BadInput(f"{place}: {unknown('element', name, known)}")
+    try:
+        get_elements(list(elements(recipe)), ":".join(map(str, folders)))
+    except (AlreadyProvidedException, MissingOSException, MissingElementException) as error:
+        why = str(error) or "one of them is already part of another"
+        place = recipe.places.get("elements", recipe.name)
+        raise BadInput(f"{place}: {why}, expected elements that go together") from None
 
 
 def bootstrap_hooks(plan: BuildPlan, found: Iterable[tuple[str, str]]) -> list[Path]:

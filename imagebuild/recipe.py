@@ -64,3 +64,5 @@ class Recipe:
     """Of the published image, in Glance's words."""
     note: str = ""
     """What a person should know before building it."""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Where keys and the words of `elements` are written, `FILE:LINE: KEY`, for errors."""

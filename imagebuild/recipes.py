@@ -53,6 +53,7 @@ class Written:
     texts: Mapping[str, str]
     lists: Mapping[str, tuple[str, ...]]
     pairs: Mapping[str, Mapping[str, str]]
+    places: Mapping[str, str]
 
 
 def recipe_names() -> list[str]:
@@ -83,23 +84,47 @@ def load_recipe(name: str, packages: Sequence[str] = ()) -> Recipe:
     return replace(recipe, packages=(*recipe.packages, *packages))
 
 
-def _parts(name: str, seen: tuple[Path, ...]) -> Iterator[Written]:
+def load_recipes(names: Sequence[str], packages: Sequence[str] = ()) -> list[Recipe]:
+    """Several recipes, each once. Raises BadInput for two whose images have one name."""
+    loaded: dict[str, Recipe] = {}
+    typed: dict[str, str] = {}
+    for name in names:
+        recipe = load_recipe(name, packages)
+        other = typed.setdefault(recipe.name, name)
+        if _origin(other) != _origin(name):
+            raise BadInput(
+                f"{other} and {name} are both named {recipe.name}, expected another name for "
+                "one of the files, since its image is named for it"
+            )
+        loaded[recipe.name] = recipe
+    return list(loaded.values())
+
+
+def _origin(name: str) -> Path:
+    """What tells recipes apart."""
+    return Path(name).resolve() if _is_path(name) else FOLDER / ALIASES.get(name, name)
+
+
+def _parts(name: str, seen: tuple[Path, ...], where: str = "") -> Iterator[Written]:
     """What is written for a recipe: what it extends first, variants last."""
-    path, variants = _find(name)
+    path, variants = _find(name, where)
     if path in seen:
         chain = " extends ".join(one.stem for one in (*seen, path))
-        raise BadInput(f"{path}: extends: {chain}, expected an end")
+        raise BadInput(f"{where}{chain}, expected an end")
+    if where and not path.is_file():
+        raise BadInput(f"{where}{path} is no file, expected a recipe")
     written = _read(path)
     if written.extends:
         base = written.extends
         beside = path.parent / base
-        yield from _parts(str(beside) if _is_path(base) else base, (*seen, path))
+        named = str(beside) if _is_path(base) else base
+        yield from _parts(named, (*seen, path), f"{written.places['extends']}: ")
     yield written
     for variant in variants:
         yield _read(VARIANTS / f"{variant}.yaml")
 
 
-def _find(name: str) -> tuple[Path, list[str]]:
+def _find(name: str, where: str) -> tuple[Path, list[str]]:
     """The file of a recipe, and the variants to lay over it. Raises BadInput."""
     if _is_path(name):
         return Path(name), []
@@ -107,7 +132,7 @@ def _find(name: str) -> tuple[Path, list[str]]:
     gone = GONE.get(wanted.removesuffix(".gpu").removesuffix("-gpu"))
     if gone:
         why, instead = gone
-        error = BadInput(f"{name} cannot be built any more: {why}")
+        error = BadInput(f"{where}{name} cannot be built any more: {why}")
         error.add_note(f"take {instead}{'-gpu' if 'gpu' in name else ''} instead")
         raise error
     for variant in sorted(variant_names(), key=len, reverse=True):
@@ -117,7 +142,7 @@ def _find(name: str) -> tuple[Path, list[str]]:
     path = FOLDER / f"{wanted}.yaml"
     if "/" not in wanted and path.is_file():
         return path, []
-    error = BadInput(unknown("recipe", name, [*recipe_names(), *ALIASES]))
+    error = BadInput(where + unknown("recipe", name, [*recipe_names(), *ALIASES]))
     error.add_note("build-image --list shows them; your own is named by its path: my/image.yaml")
     raise error
 
@@ -171,7 +196,10 @@ def _read(path: Path) -> Written:
     _check_system(path, fields)
     fields.finish()
     said = {key: value for key, value in texts.items() if value is not None}
-    return Written(said.pop("extends", None), said, lists, pairs)
+    places = {key: f"{path}:{fields.line(key)}: {key}" for key in KEYS if key in fields}
+    for element, line in fields.item_lines("elements").items():
+        places[f"elements {element}"] = f"{path}:{line}: elements"
+    return Written(said.pop("extends", None), said, lists, pairs, places)
 
 
 def _check_system(path: Path, fields: Fields) -> None:
@@ -194,7 +222,7 @@ def _over(below: Written, above: Written) -> Written:
     texts = {**below.texts, **above.texts}
     if "gpu" in above.texts and "title" in below.texts:
         texts["title"] = f"{below.texts['title']}, {above.texts.get('title', '')}"
-    return Written(None, texts, lists, pairs)
+    return Written(None, texts, lists, pairs, {**below.places, **above.places})
 
 
 def _recipe(name: str, written: Written) -> Recipe:
@@ -209,8 +237,8 @@ def _recipe(name: str, written: Written) -> Recipe:
     if gpu is GpuKind.DRIVER and system.open_gpu_modules and not BRANCHES[branch or 0].open_modules:
         fitting = ", ".join(str(one.number) for one in BRANCHES.values() if one.open_modules)
         raise BadInput(
-            f"{name}: nvidia_branch: {branch} has no open kernel modules, which {system.name} "
-            f"gets, expected one of {fitting}"
+            f"{written.places['nvidia_branch']}: {branch} has no open kernel modules, which "
+            f"{system.name} gets, expected one of {fitting}"
         )
     defaults = Recipe(name, "")
     return Recipe(
@@ -232,6 +260,7 @@ def _recipe(name: str, written: Written) -> Recipe:
         nvidia_branch=branch,
         properties=_properties(texts, pairs.get("properties", {}), gpu, branch, system),
         note=texts.get("note", ""),
+        places=written.places,
     )
 
 

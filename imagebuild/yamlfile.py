@@ -16,6 +16,9 @@ from imagebuild.errors import BadInput
 MAX_BYTES = 1 << 20
 """A file larger than this was not written by a person."""
 
+MOST_WORDS = 20
+"""How many known words an error names; nobody reads more."""
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -49,6 +52,12 @@ class Fields:
         """Where a key's value stands."""
         node = self._entries.get(key)
         return node.start_mark.line + 1 if node else 1
+
+    def item_lines(self, key: str) -> Mapping[str, int]:
+        """Where each word of a list stands."""
+        node = self._entries.get(key)
+        items = node.value if isinstance(node, yaml.SequenceNode) else [node] if node else []
+        return {str(item.value): item.start_mark.line + 1 for item in items}
 
     def text(self, key: str, expected: str, form: str = r"\S.*") -> str | None:
         """One value that matches `form` whole; None when absent or wrong."""
@@ -148,4 +157,6 @@ def unknown(what: str, word: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(word.lower(), known, n=1)
     if near:
         return f"unknown {what} {word!r}, did you mean {near[0]!r}?"
+    if len(known) > MOST_WORDS:
+        return f"unknown {what} {word!r}, expected one that is known"
     return f"unknown {what} {word!r}, expected one of {', '.join(known)}"

@@ -93,8 +93,9 @@ def build(
       build-image rocky-9-gpu my/image.yaml --jobs 2 --output /srv/images
       build-image centos7-gpu --local-base CentOS-7-x86_64-GenericCloud.qcow2 --dry-run
     """
+    from imagebuild.layers import check_elements
     from imagebuild.mirrors import check_mirrors
-    from imagebuild.recipes import load_recipe
+    from imagebuild.recipes import load_recipes
 
     if list_recipes:
         return show_list(as_json=as_json)
@@ -102,8 +103,9 @@ def build(
         error = BadInput("no recipe is named, expected what to build")
         error.add_note("build-image --list shows what there is")
         raise error
-    loaded = {one.name: one for one in (load_recipe(name, package or ()) for name in recipe)}
-    recipes = list(loaded.values())
+    recipes = load_recipes(recipe, package or ())
+    for one in recipes:
+        check_elements(one)
     if show:
         return show_recipes(recipes, as_json=as_json)
     settings = make_settings(output, cache, local_base)

@@ -6,8 +6,9 @@ import pytest
 
 from imagebuild.errors import BadInput
 from imagebuild.gpus import BRANCHES, GENERATIONS, generations
+from imagebuild.layers import check_elements
 from imagebuild.recipe import BlockDevice, Compression, GpuKind
-from imagebuild.recipes import ALIASES, load_recipe, recipe_names
+from imagebuild.recipes import ALIASES, load_recipe, load_recipes, recipe_names
 from imagebuild.show import gpu_lines
 
 SHIPPED = (
@@ -162,3 +163,56 @@ def test_branches_name_known_generations_and_their_source():
     for branch in BRANCHES.values():
         assert {branch.oldest, branch.newest} <= set(GENERATIONS)
         assert branch.source
+
+
+@pytest.mark.parametrize(
+    ("extends", "sentence"),
+    [
+        ("debain-12", "unknown recipe 'debain-12', did you mean 'debian-12'?"),
+        ("zzz", "unknown recipe 'zzz', expected one that is known"),
+        ("ubuntu14.04", "ubuntu14.04 cannot be built any more: its packages"),
+        ("absent.yaml", "absent.yaml is no file, expected a recipe"),
+        ("mine.yaml", "mine extends mine, expected an end"),
+    ],
+)
+def test_what_cannot_be_extended_is_told_with_file_and_line(tmp_path, extends, sentence):
+    path = written(tmp_path, f"title: x\nextends: {extends}\n")
+    with pytest.raises(BadInput) as caught:
+        load_recipe(path)
+    told = str(caught.value).replace(f"{tmp_path}/absent", "absent")
+    assert told.startswith(f"{path}:2: extends: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("elements", "sentence"),
+    [
+        ("[vm,\n  cloud-innit]", ":3: elements: unknown element 'cloud-innit', did you mean "),
+        ("qqqq", ":2: elements: unknown element 'qqqq', expected one that is known"),
+        ("[fedora-minimal]", ":2: elements: operating-system: already provided by"),
+    ],
+)
+def test_elements_that_cannot_be_resolved_are_told_with_file_and_line(tmp_path, elements, sentence):
+    path = written(tmp_path, f"extends: debian-12\nelements: {elements}\n")
+    with pytest.raises(BadInput) as caught:
+        check_elements(load_recipe(path))
+    assert str(caught.value).startswith(path + sentence)
+
+
+def test_a_recipe_without_an_operating_system_is_refused(tmp_path):
+    text = "title: x\nsystem: debian\nrelease: bookworm\nelements: vm\n"
+    with pytest.raises(BadInput, match=r"mine\.yaml:4: elements: Please include an operating"):
+        check_elements(load_recipe(written(tmp_path, text)))
+
+
+def test_two_recipes_of_one_name_are_refused(tmp_path):
+    one, other = tmp_path / "a", tmp_path / "b"
+    paths = []
+    for folder in (one, other):
+        folder.mkdir()
+        paths.append(written(folder, "extends: debian-12\n", "web.yaml"))
+    with pytest.raises(BadInput, match=r"a/web\.yaml and .*b/web\.yaml are both named web"):
+        load_recipes(paths)
+    assert [one.name for one in load_recipes([paths[0], f"{one}/./web.yaml"])] == ["web"]
+    assert [one.name for one in load_recipes(["fedora", "fedora-44"])] == ["fedora-44"]
+    with pytest.raises(BadInput, match="both named debian-12"):
+        load_recipes(["debian-12", written(tmp_path, "extends: debian-12\n", "debian-12.yaml")])

@@ -65,6 +65,13 @@ def test_a_dry_run_prints_the_call_and_builds_nothing(capsys, tmp_path):
     assert not out.exists()
 
 
+def test_an_element_that_is_not_there_ends_the_dry_run(capsys, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("extends: debian-12\nelements: cloud-innit\n", encoding="utf-8")
+    assert build_image(str(recipe), "--dry-run") == ExitStatus.BAD_INPUT
+    assert f"{recipe}:2: elements: unknown element" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
