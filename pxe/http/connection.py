@@ -61,9 +61,9 @@ class Connection:
     """Reads requests from a wire and sends what the app responds."""
 
     __slots__ = (
-        "_began", "_deadline", "_going", "_heard_all", "_keep", "_left", "_message", "_payload",
-        "_peer", "_reader", "_request", "_response", "_shared", "_state", "_task", "_turn",
-        "_unread", "_wire",
+        "_began", "_deadline", "_going", "_heard_all", "_keep", "_last_given", "_left", "_message",
+        "_payload", "_peer", "_reader", "_request", "_response", "_shared", "_state", "_task",
+        "_turn", "_unread", "_wire",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,8 @@ class Connection:
         self._going = self._heard_all = self._unread = False
         self._keep = True
         """Whether the connection waits for another request."""
+        self._last_given = False
+        """Whether the wire has all of the response, not only its head, or a word before it."""
         self._message: RawRequestMessage
         self._payload: StreamReader
         self._request: Request | None = None
@@ -114,7 +116,10 @@ class Connection:
             self._close()
 
     def sent(self) -> None:
-        """The kernel has taken the whole response."""
+        """The kernel has taken all that the wire was given so far."""
+        if not self._last_given:
+            return
+        self._last_given = False
         if self._response is not None and self._response.delivered is not None:
             self._state = _State.DELIVERING
             self._wire.pause()  # whatever comes now must not hide the acknowledgement
@@ -248,7 +253,9 @@ class Connection:
         if making.cancelled():
             return  # the client went away
         error = making.exception()
-        self._send(self._internal_error(error) if error else making.result())
+        response = self._internal_error(error) if error else making.result()
+        if self._state is _State.MAKING:  # else it went away just now
+            self._send(response)
 
     def _internal_error(self, error: BaseException) -> Response:
         """Whatever happens to one request, the server goes on."""
@@ -281,6 +288,7 @@ class Connection:
                 self._pour()
             return
         bare = request is not None and request.method == "HEAD"
+        self._last_given = True
         if self._wire.send(start if bare else start + response.body):
             self.sent()
 
@@ -291,6 +299,9 @@ class Connection:
         response = self._response
         if self._state is not _State.SENDING or response is None or response.file is None:
             return  # the client went away
+        if self._last_given:
+            return  # it is on its way already
+        self._last_given = True
         self._deadline = monotonic() + longest(response.length)
         if self._wire.send_file(response.file, response.offset, response.length):
             self.sent()

@@ -1,0 +1,171 @@
+"""A connection at its worst moments: a full buffer, an error of ours, a client that just left."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pxe.http.connection import Connection, Shared
+from pxe.http.exchange import Ended, Request, Responding, Response, text
+from pxe.http.server import HttpServer
+from pxe.http.turns import AT_ONCE, SMALL
+
+SIZE = SMALL + 1
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+GET_FILE = b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+ENOUGH = 500
+"""Answers that fill the smallest buffers for sure."""
+
+
+@dataclass
+class SmallApp:
+    """Answers at once, and remembers what came of it."""
+
+    file: Path
+    ends: list[Ended] = field(default_factory=list)
+    broken: bool = False
+    make: Callable[[], Responding] = lambda: text(200, b"ok\n")
+
+    def takes_body(self, request: Request) -> bool:
+        return request.method == "POST"
+
+    def respond(self, request: Request) -> Responding:
+        if request.path != "/file":
+            return self.make()
+        file = self.file.open("rb", buffering=0)
+        return Response(200, fields=(f"Content-Length: {SIZE}",), file=file, length=SIZE)
+
+    def ended(self, ended: Ended) -> None:
+        self.ends.append(ended)
+        if self.broken:
+            raise RuntimeError("the store is gone")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> SmallApp:
+    (tmp_path / "file").write_bytes(b"x" * SIZE)
+    return SmallApp(tmp_path / "file")
+
+
+@pytest.fixture
+async def shared(app: SmallApp) -> Shared:
+    return Shared(app, asyncio.get_running_loop(), idle=0.3)
+
+
+@pytest.fixture
+async def server(shared: Shared) -> AsyncIterator[HttpServer]:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+    listener.listen()
+    listener.setblocking(False)
+    server = HttpServer(shared, listener, None, 4096, 4096)
+    yield server
+    await server.stop()
+
+
+def client(server: HttpServer) -> socket.socket:
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+    peer.connect(("127.0.0.1", server.port))
+    peer.setblocking(False)
+    return peer
+
+
+async def spin() -> None:
+    """Let the server do all that it can do now."""
+    for _ in range(40):
+        await asyncio.sleep(0)
+
+
+async def hear(peer: socket.socket, enough: Callable[[bytearray], bool]) -> bytes:
+    heard = bytearray()
+    async with asyncio.timeout(5):
+        while not enough(heard):
+            data = await asyncio.get_running_loop().sock_recv(peer, 1 << 16)
+            if not data:
+                break
+            heard += data
+    return bytes(heard)
+
+
+async def answers_about_to_block(server: HttpServer, app: SmallApp) -> range:
+    """Numbers of answers around that which fills the buffers of who reads nothing."""
+    with client(server) as peer:
+        peer.send(GET * ENOUGH)
+        await spin()
+        fitting = len(app.ends)
+    await spin()
+    assert 10 < fitting < ENOUGH - 10
+    return range(fitting - 5, fitting + 5)
+
+
+async def test_a_continue_that_the_kernel_cannot_take_at_once_ends_nothing(
+    server: HttpServer, shared: Shared, app: SmallApp
+) -> None:
+    for before in await answers_about_to_block(server, app):
+        app.ends.clear()
+        with client(server) as peer:
+            peer.send(GET * before + POST)
+            await spin()
+            if len(app.ends) < before:
+                break  # already the answers before it fill the buffer
+            heard = await hear(peer, lambda heard: heard.endswith(b"100 Continue\r\n\r\n"))
+            await spin()
+            assert len(app.ends) == before
+            assert shared.bodies
+            peer.send(b"hello")
+            heard += await hear(peer, lambda heard: heard.endswith(b"ok\n"))
+            assert heard.count(b" 200 OK") == before + 1
+            assert app.ends[-1].request.body == b"hello"
+            assert not shared.bodies
+    else:
+        pytest.fail("the buffer was never full")
+
+
+async def test_a_waiting_file_whose_head_the_kernel_cannot_take_at_once_is_sent_whole(
+    server: HttpServer, shared: Shared, app: SmallApp
+) -> None:
+    for before in await answers_about_to_block(server, app):
+        app.ends.clear()
+        held = [shared.turns.take(f"{before}.{n}", SIZE, 1e18) for n in range(AT_ONCE)]
+        with client(server) as peer:
+            peer.send(GET * before + GET_FILE)
+            await spin()
+            if len(app.ends) < before:
+                break
+            await hear(peer, lambda heard: heard.endswith(b"\r\n\r\n"))
+            await spin()
+            assert len(app.ends) == before
+            for turn in held:
+                shared.turns.give(turn, 1e18)
+            heard = await hear(peer, lambda heard: len(heard) == SIZE)
+            assert heard == b"x" * SIZE
+            await spin()
+            assert [end.failure for end in app.ends] == [""] * (before + 1)
+    else:
+        pytest.fail("the buffer was never full")
+
+
+async def test_a_response_made_for_a_client_that_just_left_is_not_sent(
+    server: HttpServer, shared: Shared, app: SmallApp
+) -> None:
+    known: list[Connection] = []
+
+    async def make() -> Response:
+        known.extend(shared.connections)
+        shared.loop.call_soon(known[0].lost, "the client went away")
+        file = app.file.open("rb", buffering=0)
+        return Response(200, file=file, length=SIZE)
+
+    app.make = make
+    with client(server) as peer:
+        peer.send(GET)
+        await spin()
+    shared.turns.look(1e18)
+    assert [end.failure for end in app.ends] == ["the client went away"]
+    assert known[0]._response is None
