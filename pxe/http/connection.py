@@ -342,8 +342,12 @@ class Connection:
 
     def _tell(self, response: Response | None, failure: str = "") -> None:
         request, self._request, self._response = self._request, None, None
-        if request is not None:
+        if request is None:
+            return
+        try:
             self._shared.app.ended(Ended(request, response, monotonic() - self._began, failure))
+        except Exception:
+            log.exception("what came of a request was not noted address=%s", self._peer)
 
     def _let_go(self) -> None:
         if self._turn is not None:

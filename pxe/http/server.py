@@ -142,6 +142,10 @@ class HttpServer:
         self._cut[reason] += 1
 
     def _look(self) -> None:
+        if not (self._shared.connections or self._cut):
+            self._looking = None
+            return
+        self._look_later()  # first: whatever happens below, limits hold
         now = monotonic()
         self._shared.turns.look(now)
         for connection in list(self._shared.connections):
@@ -151,10 +155,6 @@ class HttpServer:
                 log.warning("connections cut off count=%d reason=%s", count, reason)
             self._cut.clear()
             self._told = now
-        if self._shared.connections or self._cut:
-            self._look_later()
-        else:
-            self._looking = None
 
     def _look_later(self) -> None:
         self._looking = self._shared.loop.call_later(LOOK_EVERY, self._look)

@@ -82,6 +82,12 @@ async def spin() -> None:
         await asyncio.sleep(0)
 
 
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(3):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 async def hear(peer: socket.socket, enough: Callable[[bytearray], bool]) -> bytes:
     heard = bytearray()
     async with asyncio.timeout(5):
@@ -169,3 +175,34 @@ async def test_a_response_made_for_a_client_that_just_left_is_not_sent(
     shared.turns.look(1e18)
     assert [end.failure for end in app.ends] == ["the client went away"]
     assert known[0]._response is None
+
+
+async def test_what_cannot_be_noted_ends_neither_the_connection_nor_the_limits(
+    server: HttpServer, shared: Shared, app: SmallApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.broken = True
+    with client(server) as peer:
+        peer.send(GET * 2)
+        await hear(peer, lambda heard: heard.count(b"ok\n") == 2)
+        peer.send(POST)
+        await until(lambda: shared.bodies)
+        [connection] = shared.connections
+        connection._deadline = 0
+        assert (await hear(peer, lambda heard: False)).endswith(b"did not arrive in time\n")
+    assert "not noted" in caplog.text
+    with client(server):
+        await until(lambda: shared.connections)
+        await until(lambda: not shared.connections)  # its time was over
+
+
+async def test_an_error_of_ours_while_looking_for_what_takes_too_long_ends_no_limit(
+    server: HttpServer, shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    shared.loop.set_exception_handler(lambda _, what: told.append(what["exception"]))
+    with client(server):
+        await until(lambda: shared.connections)
+        with monkeypatch.context() as patch:
+            patch.setattr(shared.turns, "look", lambda now: 1 / 0)
+            await until(lambda: told)
+        await until(lambda: not shared.connections)
