@@ -25,6 +25,10 @@ def stage(
             help="Give its cloud-init name, people and links; --no-seed for an image without it.",
         ),
     ] = True,
+    force_unsealed: Annotated[
+        bool,
+        typer.Option("--force-unsealed", help="Although its seal report has findings."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Make an image ready to be written by machines: raw, packed with zstd, described.
@@ -35,8 +39,16 @@ def stage(
     Example:
       rackseed image stage images/debian-12.qcow2 artifacts
     """
+    from imagebuild import glance_file
     from imagebuild import stage as staging
 
+    file = glance_file.read(image)
+    if force_unsealed:
+        report.show_warning(f"{image}: its seal report is not asked (--force-unsealed)")
+    else:
+        glance_file.require_sealed(file)
+        if not file.sealed:
+            report.show_warning(f"{image}: no report says that it is sealed")
     tell = Progress()
     try:
         made = staging.stage(image, artifacts, seed=seed, tell=tell.done)

@@ -76,10 +76,12 @@ def upload(
     chosen = visibility_of(visibility)
     properties = properties_of(property_ or [])
     file = glance_file.read(image)
-    if not force_unsealed:
+    if force_unsealed:
+        report.show_warning(f"{image}: its seal report is not asked (--force-unsealed)")
+    else:
         glance_file.require_sealed(file)
-    if not file.sealed:
-        report.show_warning(f"{image}: no report says that it is sealed")
+        if not file.sealed:
+            report.show_warning(f"{image}: no report says that it is sealed")
     quieten(logging.getLogger("keystoneauth"))
     store = glance_openstack.connect(cloud)  # a wrong password is told before minutes of digests
     tell = Progress()
