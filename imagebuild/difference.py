@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagebuild.inside.image import Image, open_image
+from imagebuild.inside.image import Image, check_images, open_image
 from imagebuild.inside.packages import Package, packages
 from imagebuild.inside.tree import Kind
 from imagebuild.seal.verify import verify
@@ -87,6 +87,7 @@ class Difference:
 
 def compare_images(old: Path, new: Path) -> Difference:
     """Look into both files. Raises Unreadable, OSError."""
+    check_images((old, new))
     return compare(look_into(old), look_into(new))
 
 

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,10 +107,23 @@ class Part(io.RawIOBase):
         return data
 
 
+def _opened(path: Path) -> BinaryIO:
+    """A file or a disk; what else can be opened would wait, or has no end."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+            return path.open("rb")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Unreadable(f"{path}: cannot be read: {why}, expected an image") from None
+    what = "a folder" if stat.S_ISDIR(mode) else "neither a file nor a disk"
+    raise Unreadable(f"{path}: cannot be read: it is {what}, expected an image")
+
+
 @contextmanager
 def open_disk(path: Path) -> Iterator[Disk]:
-    """Open an image for reading. Raises Unreadable, OSError."""
-    with naming(path), path.open("rb") as file:
+    """Open an image for reading. Raises Unreadable, and OSError for a disk that fails."""
+    with naming(path), _opened(path) as file:
         head = file.read(8)
         if head[:4] == MAGIC:
             packed = Qcow2(file)

@@ -53,6 +53,25 @@ class Image:
     """The file systems by where their partitions begin."""
 
 
+def check_images(paths: Sequence[Path], *, kernel: bool = False) -> None:
+    """Raises Unreadable with every file that is no image, before any is looked through.
+
+    With `kernel` only the files themselves are opened: what is on them the kernel may read.
+    """
+    problems: list[Unreadable] = []
+    for path in paths:
+        try:
+            with open_disk(path) if kernel else open_image(path):
+                pass
+        except Unreadable as error:
+            problems.append(error)
+    if problems:
+        together = Unreadable("\n".join(map(str, problems)))
+        for note in (n for one in problems for n in getattr(one, "__notes__", ())):
+            together.add_note(note)
+        raise together
+
+
 @contextmanager
 def open_image(path: Path, *, kernel: bool = False) -> Iterator[Image]:
     """Open a qcow2 or raw file; nothing is written, mounted or started.
@@ -123,6 +142,11 @@ def _root(
         for system in _candidates(systems.get(volume.partition.start)):
             if any(Tree(system).exists(name) for name in OS_RELEASE):
                 return system
+    if not any(volume.signature or volume.partition.number for volume in volumes):
+        raise Unreadable(
+            f"{path}: has no root file system, for it has neither partitions nor a file system, "
+            "expected a disk image in qcow2 or raw"
+        )
     found = [f"{_name(v)}: {v.signature.type if v.signature else 'nothing known'}" for v in volumes]
     error = Unreadable(f"{path} has no root file system that can be read: no /etc/os-release")
     error.add_note("; ".join(unread or found) or "the disk is empty")

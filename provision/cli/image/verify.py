@@ -40,17 +40,29 @@ def verify(
     Example:
       build-image verify images/debian-12.qcow2
     """
+    from imagebuild.inside.errors import Unreadable
+    from imagebuild.inside.image import check_images
     from imagebuild.seal.verify import report_path, verify_image, write_report
 
+    check_images(images, kernel=kernel)
     results = []
+    unread = 0
     for image in images:
-        results.append(result := _with_kernel(image) if kernel else verify_image(image))
+        try:
+            result = _with_kernel(image) if kernel else verify_image(image)
+        except Unreadable as error:  # damaged deep within: the others are told all the same
+            report.show_exception(error)
+            unread += 1
+            continue
+        results.append(result)
         if write:
             write_report(result, report_path(image))
         if not as_json:
             _show(image, result)
     if as_json:
         report.print_json([result.as_json() for result in results])
+    if unread:
+        return ExitStatus.BAD_INPUT
     return ExitStatus.DONE if all(result.sealed for result in results) else ExitStatus.FAILED
 
 

@@ -72,6 +72,16 @@ def test_an_element_that_is_not_there_ends_the_dry_run(capsys, tmp_path):
     assert f"{recipe}:2: elements: unknown element" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["verify"], ["verify", "--json"], ["diff"]])
+def test_files_that_are_no_images_are_bad_input(capsys, tmp_path, arguments):
+    bad = [str(tmp_path / "absent"), str(tmp_path)]
+    assert build_image(*arguments, *bad) == ExitStatus.BAD_INPUT
+    said = capsys.readouterr()
+    assert said.out == ""
+    for path in bad:
+        assert f"{path}: cannot be read: " in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
