@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +51,8 @@ TICK = 0.25
 """Seconds between two looks at a running build."""
 DIGESTS = ("sha256", "sha512")
 CHUNK = 1 << 20
+TIGHT = 64 << 20
+"""Bytes free below which a file system is taken for the full one."""
 
 FIRMWARES: Mapping[BlockDevice, Sequence[Firmware]] = {
     BlockDevice.GPT: (Firmware.BIOS, Firmware.UEFI),
@@ -196,12 +199,19 @@ class _Story:
     def fail(self) -> None:
         """Raises what a failed run's log tells."""
         if is_full(self.log):
-            where = self.plan.settings.work if self.plan.tmpfs else self.plan.settings.output
-            error = DiskFull(f"{self.recipe.name}: no room left in {where} or {self.shop.folder}")
-            if self.plan.tmpfs:
+            where = self.full_folder()
+            error = DiskFull(f"{self.recipe.name}: no room left in {where}")
+            if self.plan.tmpfs and where == self.shop.work:
                 error.add_note("--no-tmpfs works on disk instead of in memory")
             raise error
         raise BuildFailed(self.recipe.name, self.log, reasons(self.log))
+
+    def full_folder(self) -> Path:
+        """The folder to which the phase that failed was writing, told apart by what is free."""
+        if self._phases[-1][0] is Phase.PACKING:
+            return self.plan.settings.output
+        places = (self.shop.work, self.shop.folder)
+        return next((one for one in places if shutil.disk_usage(one).free < TIGHT), places[0])
 
     def verify(self) -> SealReport:
         """Look into the finished file. Raises NotSealed with every finding."""

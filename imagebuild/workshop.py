@@ -26,8 +26,10 @@ LOCK = "lock"
 LEFT = "left.json"
 MAKING = 60
 """Seconds in which a folder without its list is taken for one that is just being made."""
+WORK_BASE = "/var/tmp"
+"""On disk everywhere; /tmp is memory on many systems, and some builds are to keep out of it."""
 WORK_PREFIX = "rackseed-image-"
-"""Of the work folder in the temporary folder; short, for a loop device keeps 63 characters."""
+"""Of the work folder; short, for a loop device keeps 63 characters of its file's path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def workshop(cache: Path, partials: Sequence[Path]) -> Iterator[Workshop]:
     folder = Path(tempfile.mkdtemp(dir=running, prefix=f"{os.getpid()}-"))
     with (folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX))
+        work = Path(tempfile.mkdtemp(dir=WORK_BASE, prefix=WORK_PREFIX))
         left = {"work": str(work), "partials": [str(path) for path in partials]}
         (folder / LEFT).write_text(json.dumps(left), encoding="utf-8")
         try:

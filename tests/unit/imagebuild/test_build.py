@@ -4,14 +4,16 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from imagebuild import build
 from imagebuild.build import Built, Way, build_image
-from imagebuild.errors import BadInput, NotProven, NotSealed
+from imagebuild.errors import BadInput, DiskFull, NotProven, NotSealed
 from imagebuild.evidence import Contents
-from imagebuild.plan import Machine, Settings
+from imagebuild.phases import PACKING_MARK
+from imagebuild.plan import TMPFS_NEED, Machine, Settings
 from imagebuild.proof import Proof
 from imagebuild.proof_machine import Accelerator, Firmware, Guest, Tools, argv
 from imagebuild.recipes import load_recipe
@@ -36,6 +38,9 @@ class Workbench:
     output: Path
     cache: Path
     content: bytes = b"first"
+    log: str = "log"
+    status: int = 0
+    tmpfs: bool = False
     unread: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -45,7 +50,9 @@ class Workbench:
 
     def build(self, *, proof: bool | None = False) -> Built:
         settings = Settings(self.output, self.cache, Path("/work"))
-        machine = Machine(Path("/bin"), available=0, cores=1, device_mapper=True, vfat=True)
+        machine = Machine(
+            Path("/bin"), available=TMPFS_NEED * self.tmpfs, cores=1, device_mapper=True, vfat=True
+        )
         programs = Programs(self.run, self.start)
         way = Way(settings, machine, programs, fetch=lambda url: b"index", proof=proof)
         return build_image(load_recipe("debian-12"), way)
@@ -55,11 +62,11 @@ class Workbench:
 
     def start(self, argv: object, *, stdout: Path, **_: object) -> "Workbench":
         (self.output / ".debian-12.qcow2.partial").write_bytes(self.content)
-        stdout.write_text("log\n", encoding="utf-8")
+        stdout.write_text(f"{self.log}\n", encoding="utf-8")
         return self
 
     def wait(self, timeout: float | None = None) -> int:
-        return 0
+        return self.status
 
     def stop(self, grace: float = 5) -> int:
         return 0
@@ -211,6 +218,35 @@ def test_an_image_asks_for_the_memory_in_which_it_was_proven(first: Workbench) -
     guest = Guest("proof1", Firmware.BIOS, here, here, here, here, None)
     words = argv(guest, Tools(here, None, None), Accelerator.KVM)
     assert words[words.index("-m") + 1] == str(asked)
+
+
+@pytest.mark.parametrize(
+    ("mark", "tight", "tmpfs", "told", "hinted"),
+    [
+        ("", "", True, "/var/tmp/rackseed-image-", True),
+        ("", "", False, "/var/tmp/rackseed-image-", False),
+        ("", "running", True, "cache/running/", False),
+        (f"{PACKING_MARK}\n", "", True, "images$", False),
+    ],
+)
+def test_the_folder_that_is_full_is_named(
+    bench: Workbench,
+    monkeypatch: pytest.MonkeyPatch,
+    mark: str,
+    tight: str,
+    tmpfs: bool,
+    told: str,
+    hinted: bool,
+) -> None:
+    def free(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=0 if tight and tight in str(path) else 1 << 40)
+
+    monkeypatch.setattr("shutil.disk_usage", free)
+    bench.status, bench.tmpfs = 1, tmpfs
+    bench.log = f"{mark}tar: x: Cannot write: No space left on device"
+    with pytest.raises(DiskFull, match=f"debian-12: no room left in .*{told}") as raised:
+        bench.build()
+    assert bool(getattr(raised.value, "__notes__", ())) is hinted
 
 
 def test_a_second_build_of_one_file_is_told_who_is_at_it(first: Workbench) -> None:

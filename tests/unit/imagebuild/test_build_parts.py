@@ -28,6 +28,7 @@ def test_the_places_of_a_build_are_gone_after_it(tmp_path):
         partial.write_bytes(b"half")
         (shop.work / "file").write_text("x", encoding="utf-8")
         assert len(str(shop.work / "dib_image.XXXXXXXX/image0.raw")) < 63
+        assert shop.work.parent == Path("/var/tmp")  # where /tmp is memory, --no-tmpfs means it
     assert not partial.exists()
     assert not shop.work.exists()
     assert not shop.folder.exists()
