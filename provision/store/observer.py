@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring_ascii as quoted
 from socket import inet_ntoa
@@ -168,6 +168,15 @@ def _detail(observation: Observation) -> Iterator[tuple[str, str | int]]:
             yield key, value
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Rows for one commit."""
+
+    rows: list[StoredRow] = field(default_factory=list)
+    weight: int = 0
+    """How many exchanges nobody hears of unless it is written: those that rows count, too."""
+
+
 class Observer:
     """A bounded queue and the one thread that empties it into the store."""
 
@@ -244,79 +253,93 @@ class Observer:
         more = True
         while more:
             more = len(self._queue) > BATCH_BOUND
-            self._write(self._next_batch(last=last and not more))
+            batch = _Batch()
+            try:
+                self._fill(batch, last=last and not more)
+                self._write(batch)
+            except StoreError as error:
+                # The servers go on without a record; the gap is told when there is one again.
+                log.warning("observations not written count=%d: %s", batch.weight, error)
+                self._lose(batch)
+            except Exception:
+                log.exception("observations not written count=%d", batch.weight)
+                self._lose(batch)
 
-    def _next_batch(self, *, last: bool) -> list[StoredRow]:
+    def _fill(self, batch: _Batch, *, last: bool) -> None:
         """Rows for one commit; what is too much of unknown machines is counted as dropped."""
-        batch: list[StoredRow] = []
+        waiting = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_BOUND))]
+        batch.weight = len(waiting)
         strangers = 0
-        for _ in range(min(len(self._queue), BATCH_BOUND)):
-            item = self._queue.popleft()
+        for item in waiting:
             if isinstance(item, Observation):
                 host = self.whose(item)
                 if host is not None:
-                    batch.append(to_row(item, host))
+                    batch.rows.append(to_row(item, host))
                     continue
                 item = to_event(item, None)
             elif item.host is not None:
-                batch.append(events.row_of(item))
+                batch.rows.append(events.row_of(item))
                 continue
             if not self._strangers.admit(_of_stranger(item), item, item.at):
-                continue
-            if strangers < UNKNOWN_PER_BATCH:
-                batch.append(events.row_of(item))
+                batch.weight -= 1
+            elif strangers < UNKNOWN_PER_BATCH:
+                batch.rows.append(events.row_of(item))
                 strangers += 1
             else:
                 self._drop(1)
+                batch.weight -= 1
         now = datetime.now(UTC)
-        batch += self._counted(now, everything=last)
+        self._add_counted(batch, now, everything=last)
         with self._lock:
             dropped, self._dropped = self._dropped, 0
         if dropped:
+            batch.weight += dropped
             count = {"dropped": dropped}
             gap = Event(now, "site", DROPPED, observed=True, detail=count)
-            batch.append(events.row_of(gap))
-        return batch
+            batch.rows.append(events.row_of(gap))
 
-    def _counted(self, now: datetime, *, everything: bool) -> list[StoredRow]:
+    def _add_counted(self, batch: _Batch, now: datetime, *, everything: bool) -> None:
         """Rows that tell how many exchanges were not written, as they were like others."""
-        counted: list[StoredRow] = []
         with self._counting:
             machines = self._machines.due(now, everything=everything)
+        batch.weight += sum(count for _, count in machines)
         unknown: list[tuple[Event, int]] = []
         for like, count in machines:
             host = self.whose(like)
             if host is not None:
                 told = like._replace(facts={**like.facts, REPEATED: count})
-                counted.append(to_row(told, host))
+                batch.rows.append(to_row(told, host))
                 continue
             event = to_event(like, None)
             if self._strangers.admit(_of_stranger(event), event, event.at, count):
                 unknown.append((event, count))
-        unknown += self._strangers.due(now, everything=everything)
+            else:
+                batch.weight -= count
+        strangers = self._strangers.due(now, everything=everything)
+        batch.weight += sum(count for _, count in strangers)
+        unknown += strangers
         for event, count in unknown[:UNKNOWN_PER_BATCH]:
             detail = {**event.detail, REPEATED: count}
-            counted.append(events.row_of(replace(event, detail=detail)))
-        self._drop(sum(count for _, count in unknown[UNKNOWN_PER_BATCH:]))
-        return counted
+            batch.rows.append(events.row_of(replace(event, detail=detail)))
+        over = sum(count for _, count in unknown[UNKNOWN_PER_BATCH:])
+        self._drop(over)
+        batch.weight -= over
 
     def _drop(self, count: int) -> None:
         if count:
             with self._lock:
                 self._dropped += count
 
-    def _write(self, batch: list[StoredRow]) -> None:
-        if not batch:
+    def _lose(self, batch: _Batch) -> None:
+        self._drop(batch.weight)
+        time.sleep(1)
+
+    def _write(self, batch: _Batch) -> None:
+        if not batch.rows:
             return
-        try:
-            with self._database.writing(durable=False) as connection:
-                events.write(connection, batch)
-                self._since_pruning += len(batch)
-                if self._since_pruning >= PRUNE_EVERY:
-                    events.prune(connection)
-                    self._since_pruning = 0
-        except StoreError as error:
-            # The servers go on without a record; the gap is told as soon as there is one again.
-            log.warning("observations not written count=%d: %s", len(batch), error)
-            self._drop(len(batch))
-            time.sleep(1)
+        with self._database.writing(durable=False) as connection:
+            events.write(connection, batch.rows)
+            self._since_pruning += len(batch.rows)
+            if self._since_pruning >= PRUNE_EVERY:
+                events.prune(connection)
+                self._since_pruning = 0

@@ -484,6 +484,52 @@ def test_observing_costs_the_server_a_few_microseconds(store):
     assert time.thread_time() - begin < 0.1
 
 
+def failing(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("host", ["a", None])
+@pytest.mark.parametrize("error", [StoreUnusable("gone"), RuntimeError("a defect")])
+def test_what_a_failed_write_would_have_counted_is_counted_as_dropped(
+    store, monkeypatch, host, error
+):
+    monkeypatch.setattr("provision.store.observer.QUEUE_BOUND", 20)
+    held = Held(store, host)
+    for _ in range(30):
+        store.observer.observe(seen())  # alike: counted, not kept
+    for n in range(25):
+        store.observer.observe(seen(n=n)._replace(service=Service.HTTP))
+    with monkeypatch.context() as patch:
+        patch.setattr("provision.store.events.write", failing(error))
+        patch.setattr("provision.store.observer.Repeats.due", everything_of(Repeats.due))
+        held.gate.set()
+        assert store.observer.flush(60)
+    store.observer.observe(seen("REQUEST"))
+    assert store.observer.flush()
+    kept = store.events()
+    assert [event.subject for event in kept if event.kind == "served"] == ["REQUEST"]
+    assert sum(event.detail.get("dropped", 0) for event in kept) == 1 + 30 + 25
+
+
+def everything_of(due):
+    return lambda repeats, now, *, everything: due(repeats, now, everything=True)
+
+
+def test_a_defect_while_a_batch_is_made_does_not_end_the_writer(store, caplog):
+    store.observer.whose = failing(RuntimeError("a defect"))
+    store.observer.observe(seen())
+    store.observer.observe(seen()._replace(service=Service.HTTP))
+    assert store.observer.flush()
+    assert "a defect" in caplog.text
+    store.observer.whose = lambda observation: "a"
+    store.observer.observe(seen("REQUEST"))
+    assert store.observer.flush()
+    assert [event.detail.get("dropped") for event in store.events()] == [None, 2]
+
+
 def test_the_servers_go_on_when_the_store_is_gone(store, monkeypatch):
     store.observer.whose = lambda observation: "a"
 
