@@ -172,6 +172,7 @@ class Connection:
                 if not self._step():
                     break
             else:
+                self._wire.pause()  # the client's end must not overtake what it asked for
                 self._shared.loop.call_soon(self._go_on)
                 return
         except Malformed as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pxe.http.connection import Connection, Shared
+from pxe.http.connection import IN_A_ROW, Connection, Shared
 from pxe.http.exchange import Ended, Request, Responding, Response, text
 from pxe.http.server import HttpServer
 from pxe.http.turns import AT_ONCE, SMALL
@@ -206,3 +206,14 @@ async def test_an_error_of_ours_while_looking_for_what_takes_too_long_ends_no_li
             patch.setattr(shared.turns, "look", lambda now: 1 / 0)
             await until(lambda: told)
         await until(lambda: not shared.connections)
+
+
+async def test_a_client_that_ends_gets_all_that_it_asked_for_before(server: HttpServer) -> None:
+    wanted = 10 * IN_A_ROW
+    with client(server) as peer:
+        peer.send(GET)
+        await hear(peer, lambda heard: heard.endswith(b"ok\n"))
+        peer.send(GET * wanted)
+        peer.shutdown(socket.SHUT_WR)
+        heard = await hear(peer, lambda heard: False)
+    assert heard.count(b" 200 OK") == wanted
