@@ -36,9 +36,9 @@ PACKAGING_TOOLS: Mapping[Packaging, Mapping[str, str]] = {
 }
 
 
-def this_machine(run: Run) -> Machine:
-    """What is here now. Kernel modules that a build may want are loaded where there are any."""
-    if os.geteuid() == 0 and shutil.which("modprobe"):
+def this_machine(run: Run | None = None) -> Machine:
+    """What is here now. With `run`, kernel modules that a build may want are loaded first."""
+    if run is not None and os.geteuid() == 0 and shutil.which("modprobe"):
         for module in MODULES:
             with suppress(Exception):  # the probes below tell what counts
                 run(["modprobe", "--quiet", module])

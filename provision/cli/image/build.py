@@ -119,7 +119,7 @@ def build(
         tmpfs=tmpfs,
     )
     check_mirrors(settings, recipes)
-    machine = our_machine()
+    machine = our_machine(dry=dry_run)
     if dry_run:
         return show_plans(recipes, settings, machine, as_json=as_json)
     from provision.cli.image.run import build_all
@@ -147,12 +147,12 @@ def default_cache() -> Path:
     return Path(base, "rackseed", "image")
 
 
-def our_machine() -> "Machine":
-    """What this machine has."""
+def our_machine(*, dry: bool) -> "Machine":
+    """What this machine has; unless `dry`, after kernel modules for a build are loaded."""
     from imagebuild.machine import this_machine
     from provision.run import run
 
-    return this_machine(run)
+    return this_machine(None if dry else run)
 
 
 def show_list(*, as_json: bool) -> int:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import pytest
 import typer
 
+from provision.cli.image.build import our_machine
 from provision.cli.image.main import COMMANDS, app, with_default
 from provision.cli.main import invoke
 from provision.cli.report import ExitStatus, run_to_status
@@ -63,6 +64,19 @@ def test_a_dry_run_prints_the_call_and_builds_nothing(capsys, tmp_path):
     assert "export DIB_RELEASE=bookworm" in shown
     assert "disk-image-create" in shown
     assert not out.exists()
+
+
+def test_a_dry_run_loads_no_kernel_module(monkeypatch, tmp_path):
+    called = tmp_path / "called"
+    modprobe = tmp_path / "modprobe"
+    modprobe.write_text(f"#!/bin/sh\ntouch {called}\n", encoding="utf-8")
+    modprobe.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert build_image("debian-12", "--dry-run") == ExitStatus.DONE
+    assert not called.exists()
+    our_machine(dry=False)
+    assert called.exists()
 
 
 def test_an_element_that_is_not_there_ends_the_dry_run(capsys, tmp_path):
