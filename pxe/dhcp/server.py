@@ -69,11 +69,12 @@ class _Burst:
     """What is decided and not yet sent; a client's last word counts."""
 
     exchanges: list[_Exchange] = field(default_factory=list)
-    granted: dict[MacAddress, Lease] = field(default_factory=dict)
+    granted: dict[MacAddress, _Promise] = field(default_factory=dict)
     released: dict[MacAddress, Lease] = field(default_factory=dict)
 
-    def grant(self, lease: Lease, before: Lease | None) -> None:
-        self.granted[lease.client] = lease
+    def grant(self, promise: _Promise, before: Lease | None) -> None:
+        lease = promise.lease
+        self.granted[lease.client] = promise
         if before is not None:
             self.released[lease.client] = before
         elif self.released.get(lease.client, lease).address == lease.address:
@@ -82,6 +83,11 @@ class _Burst:
     def release(self, lease: Lease) -> None:
         self.granted.pop(lease.client, None)
         self.released[lease.client] = lease
+
+    def stands(self, lease: Lease) -> bool:
+        """Whether the client said nothing since that takes this lease away again."""
+        last = self.granted.get(lease.client)
+        return last is not None and last.lease == lease
 
 
 def utc_now() -> datetime:
@@ -203,7 +209,7 @@ class DhcpServer:
         leaving: list[_Leaving] = []
         for exchange in burst.exchanges:
             try:
-                if (reply := self._settle(exchange, kept, now)) is not None:
+                if (reply := self._settle(exchange, burst, kept, now)) is not None:
                     leaving.append(_Leaving(exchange.xid, reply, self._reach(reply.to)))
             except Exception:
                 log.exception("failed to answer mac=%s", exchange.prepared.told.client)
@@ -237,8 +243,8 @@ class DhcpServer:
             if decision.offered is not None:
                 self._book.offer(decision.offered)
             if decision.granted is not None:
-                burst.grant(decision.granted, self._book.grant(decision.granted))
                 promise = _Promise(request, arrival, decision.granted)
+                burst.grant(promise, self._book.grant(decision.granted))
         burst.exchanges.append(_Exchange(data[XID], prepared, promise))
 
     def _note_silence(
@@ -277,7 +283,7 @@ class DhcpServer:
         """Write the burst's leases; returns whose were kept, None when the store failed."""
         if not burst.granted and not burst.released:
             return frozenset()
-        granted = tuple(burst.granted.values())
+        granted = tuple(promise.lease for promise in burst.granted.values())
         try:
             kept = self._site.keep_leases(granted, tuple(burst.released.values()))
         except Exception:
@@ -289,13 +295,21 @@ class DhcpServer:
         return frozenset(lease.client for lease in kept)
 
     def _settle(
-        self, exchange: _Exchange, kept: frozenset[MacAddress] | None, now: datetime
+        self,
+        exchange: _Exchange,
+        burst: _Burst,
+        kept: frozenset[MacAddress] | None,
+        now: datetime,
     ) -> Prepared | None:
         """The reply to send, now that it is known whose leases were kept; None: nothing."""
         xid, prepared, promise = exchange
         if promise is None or self._book is None:
             return prepared
         lease = promise.lease
+        if not burst.stands(lease):
+            superseded = Silence(f"it gave {lease.address} up before we could answer")
+            self._note_silence(promise.request, superseded, now, burst)
+            return None
         if kept is None:
             self._book.remove(lease)
             self._note_failure(xid, prepared.told, "the lease could not be stored", now)

@@ -225,6 +225,33 @@ async def test_a_client_that_asks_again_in_one_burst_waits_for_the_same_write(wi
     assert [seen.outcome for seen in site.seen[-3:]] == [Outcome.SERVED] * 3
 
 
+@pytest.mark.parametrize(
+    ("last", "reply", "held"),
+    [
+        (ask(REQUEST, client=STRANGER, requested=str(POOL.first + 1), broadcast=True),
+         MessageType.ACK, POOL.first + 1),
+        (ask(RELEASE, client=STRANGER, ciaddr=str(POOL.first), to=US), None, None),
+    ],
+)  # fmt: skip
+async def test_a_lease_that_its_client_gives_up_in_the_same_burst_is_not_acknowledged(
+    wire, client, last, reply, held
+):
+    site = Memory()
+    begin = ask(REQUEST, client=STRANGER, requested=str(POOL.first), broadcast=True)
+    wanted = ask(DISCOVER, client=OTHER, requested=str(POOL.first), broadcast=True)
+    async with serving(wire[0], site, settings(discovery=True)):
+        client.send(begin, last)
+        if reply is not None:
+            answer = await client.receive()
+            assert (answer.type, answer.yiaddr) == (reply, held)
+        client.send(wanted)  # nor is it left alone, as an address that another server gave away
+        offer = await client.receive()
+    assert (offer.type, offer.yiaddr) == (MessageType.OFFER, POOL.first)
+    assert [lease.address for lease in site.kept] == ([] if held is None else [held])
+    reasons = [seen.reason for seen in site.seen if seen.outcome is Outcome.SILENT]
+    assert f"it gave {POOL.first} up before we could answer" in reasons
+
+
 async def test_in_a_storm_a_request_is_answered_before_discovers_and_drops_are_told_once(
     wire, client, caplog, monkeypatch
 ):
