@@ -34,6 +34,14 @@ def test_the_places_of_a_build_are_gone_after_it(tmp_path):
     assert not shop.folder.exists()
 
 
+def test_a_folder_of_files_that_got_no_names_is_gone_too(tmp_path):
+    apart = tmp_path / ".x.qcow2.beside.partial"
+    with workshop(tmp_path, [apart]):
+        apart.mkdir()
+        (apart / "x.qcow2.json").write_text("{}", encoding="utf-8")
+    assert not apart.exists()
+
+
 def test_what_a_killed_build_left_is_cleared_and_a_living_one_left_alone(tmp_path):
     script = """
 import sys, time
