@@ -21,6 +21,8 @@ from rpmspecs.signing import Key, Seen, make_key, open_key, open_verifier
 from tests.repository import PROGRAMS, copied, make_rpm
 from tests.tools import require_tool
 
+MARK = f"RACKSEED_TESTS={os.getpid()}"
+"""In the environment of all that these tests start."""
 SECRET = Passphrase("correct horse battery staple")
 
 
@@ -38,16 +40,25 @@ def rpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def agents(since: set[int] = frozenset()) -> set[int]:
-    """The numbers of the agents that run."""
+    """The numbers of the agents that run and are ours: others may sign on this machine too."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
+            ours = MARK.encode() in (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if words[0].endswith(b"gpg-agent"):
+        if ours and words[0].endswith(b"gpg-agent"):
             found.add(int(process.name))
     return found - since
+
+
+@pytest.fixture(autouse=True, scope="module")
+def marked() -> Iterator[None]:
+    """What is started from here on can be told from what others started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*MARK.split("="))
+        yield
 
 
 @pytest.fixture(autouse=True)
