@@ -1,6 +1,7 @@
 """`build-image` as people type it."""
 
 import json
+import subprocess
 from importlib.util import find_spec
 
 import pytest
@@ -10,6 +11,7 @@ from provision.cli.image.build import our_machine
 from provision.cli.image.main import COMMANDS, app, with_default
 from provision.cli.main import invoke
 from provision.cli.report import ExitStatus, run_to_status
+from tests.tools import require_tool
 
 
 def build_image(*arguments):
@@ -94,6 +96,23 @@ def test_files_that_are_no_images_are_bad_input(capsys, tmp_path, arguments):
     assert said.out == ""
     for path in bad:
         assert f"{path}: cannot be read: " in said.err
+
+
+def test_an_image_damaged_deep_within_leaves_the_results_of_the_others(capsys, tmp_path):
+    tree, whole, damaged = tmp_path / "tree", tmp_path / "whole.img", tmp_path / "damaged.img"
+    for folder in ("etc/ssh", "var/log"):
+        (tree / folder).mkdir(parents=True)
+    (tree / "etc/os-release").write_text("ID=debian\n", encoding="utf-8")
+    mkfs, debugfs = (require_tool(name, "e2fsprogs") for name in ("mkfs.ext4", "debugfs"))
+    for path in (whole, damaged):
+        options = ["-q", "-O", "^extent,^metadata_csum,^64bit", "-d", str(tree), str(path), "4M"]
+        subprocess.run([str(mkfs), *options], check=True)
+    break_it = "set_inode_field /etc/ssh block[0] 999999"
+    subprocess.run([str(debugfs), "-w", "-R", break_it, str(damaged)], check=True)
+    assert build_image("verify", "--json", str(damaged), str(whole)) == ExitStatus.BAD_INPUT
+    said = capsys.readouterr()
+    assert [one["image"] for one in json.loads(said.out)] == ["whole.img"]
+    assert f"error: {damaged}: /etc/ssh on ext4 cannot be read" in said.err
 
 
 @pytest.mark.parametrize(
