@@ -30,7 +30,9 @@ LINGER_SECONDS: Final = 1.0
 IN_A_ROW: Final = 16
 """Requests of one connection that are answered before others have their chance."""
 BODIES_AT_ONCE: Final = 64
-"""Bodies that one process reads at a time."""
+"""Bodies that one process waits for at a time."""
+BODIES_OF_PEER: Final = 16
+"""Of them from one address."""
 
 
 @dataclass(slots=True)
@@ -42,8 +44,8 @@ class Shared:
     idle: float = IDLE_LIMIT
     turns: Turns = field(default_factory=Turns)
     connections: set["Connection"] = field(default_factory=set)
-    bodies: int = 0
-    """Being read."""
+    bodies: list[IPv4Address] = field(default_factory=list)
+    """Whose are waited for."""
     stopping: bool = False
 
 
@@ -212,21 +214,28 @@ class Connection:
         elif not self._shared.app.takes_body(request):
             self._unread = True
             self._respond(request)
-        elif self._shared.bodies >= BODIES_AT_ONCE:
+        elif (body := self._reader.body(payload)) is not None:
+            self._respond(request._replace(body=body))
+        elif self._too_many_bodies:
             self._unread = True
             self._send(text(503, b"too many reports at once\n", "Retry-After: 5"))
         else:
             self._state = _State.BODY
             self._deadline = self._began + BODY_SECONDS
-            self._shared.bodies += 1
+            self._shared.bodies.append(self._peer)
             # Other expectations are ignored (RFC 9110, 10.1.1).
             if message.headers.get("Expect", "").lower() == "100-continue" and self._is_new:
                 self._wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _leave_body(self) -> None:
         if self._state is _State.BODY:
-            self._shared.bodies -= 1
+            self._shared.bodies.remove(self._peer)
             self._state = _State.MAKING
+
+    @property
+    def _too_many_bodies(self) -> bool:
+        bodies = self._shared.bodies
+        return len(bodies) >= BODIES_AT_ONCE or bodies.count(self._peer) >= BODIES_OF_PEER
 
     @property
     def _is_new(self) -> bool:

@@ -3,12 +3,14 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from pxe.http.connection import IN_A_ROW, Connection, Shared
+from pxe.http import connection
+from pxe.http.connection import BODIES_OF_PEER, IN_A_ROW, Connection, Shared
 from pxe.http.exchange import Ended, Request, Responding, Response, text
 from pxe.http.server import HttpServer
 from pxe.http.turns import AT_ONCE, SMALL
@@ -17,6 +19,8 @@ SIZE = SMALL + 1
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 GET_FILE = b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+WHOLE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+BEGUN = WHOLE[:-1]
 ENOUGH = 500
 """Answers that fill the smallest buffers for sure."""
 
@@ -68,8 +72,9 @@ async def server(shared: Shared) -> AsyncIterator[HttpServer]:
     await server.stop()
 
 
-def client(server: HttpServer) -> socket.socket:
+def client(server: HttpServer, address: str = "127.0.0.1") -> socket.socket:
     peer = socket.socket()
+    peer.bind((address, 0))
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
     peer.connect(("127.0.0.1", server.port))
     peer.setblocking(False)
@@ -186,8 +191,8 @@ async def test_what_cannot_be_noted_ends_neither_the_connection_nor_the_limits(
         await hear(peer, lambda heard: heard.count(b"ok\n") == 2)
         peer.send(POST)
         await until(lambda: shared.bodies)
-        [connection] = shared.connections
-        connection._deadline = 0
+        [late] = shared.connections
+        late._deadline = 0
         assert (await hear(peer, lambda heard: False)).endswith(b"did not arrive in time\n")
     assert "not noted" in caplog.text
     with client(server):
@@ -217,3 +222,45 @@ async def test_a_client_that_ends_gets_all_that_it_asked_for_before(server: Http
         peer.shutdown(socket.SHUT_WR)
         heard = await hear(peer, lambda heard: False)
     assert heard.count(b" 200 OK") == wanted
+
+
+async def test_one_client_cannot_take_all_places_for_bodies(
+    server: HttpServer, shared: Shared
+) -> None:
+    with ExitStack() as stack:
+        slow = [stack.enter_context(client(server, "127.0.0.1")) for _ in range(BODIES_OF_PEER)]
+        for peer in slow:
+            peer.send(BEGUN)
+        await until(lambda: len(shared.bodies) == BODIES_OF_PEER)
+
+        async def said(data: bytes, address: str) -> bytes:
+            with client(server, address) as peer:
+                peer.send(data)
+                return (await hear(peer, lambda heard: b"\r\n\r\n" in heard))[:12]
+
+        assert await said(BEGUN, "127.0.0.1") == b"HTTP/1.1 503"
+        assert await said(WHOLE, "127.0.0.1") == b"HTTP/1.1 200"  # which needs no place
+
+        with client(server, "127.0.0.2") as other:
+            other.send(BEGUN)
+            await until(lambda: len(shared.bodies) == BODIES_OF_PEER + 1)
+            other.send(b"o")
+            await hear(other, lambda heard: heard.endswith(b"ok\n"))
+        slow[0].send(b"o")
+        await hear(slow[0], lambda heard: heard.endswith(b"ok\n"))
+        assert len(shared.bodies) == BODIES_OF_PEER - 1
+    await until(lambda: not shared.bodies)
+
+
+async def test_bodies_are_waited_for_a_few_at_a_time(
+    server: HttpServer, shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "BODIES_AT_ONCE", 1)
+    with client(server) as slow:
+        slow.send(BEGUN)
+        await until(lambda: shared.bodies)
+        with client(server, "127.0.0.2") as peer:
+            peer.send(BEGUN)
+            heard = await hear(peer, lambda heard: False)
+    assert heard.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 5\r\n" in heard

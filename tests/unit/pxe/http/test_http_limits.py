@@ -247,22 +247,6 @@ async def test_a_body_that_does_not_come_in_time_is_408(
     assert site.observations[0].reason == "the body did not arrive in time"
 
 
-async def test_bodies_are_read_a_few_at_a_time(
-    http: HttpServer, site: MemorySite, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(connection, "BODIES_AT_ONCE", 1)
-    slow = await Peer.of(http)
-    slow.say(post("Content-Length: 1000"))
-    await asyncio.sleep(0.1)
-    heard = await say(http, post("Content-Length: 1000"))
-    assert heard.startswith(b"HTTP/1.1 503 ")
-    assert b"Retry-After: 5\r\n" in heard
-    slow.writer.transport.abort()
-    await until(lambda: len(site.observations) == 2)
-    heard = await say(http, post(f"Content-Length: {len(BODY)}", "Connection: close"))
-    assert heard.startswith(b"HTTP/1.1 204 ")
-
-
 async def test_a_client_that_leaves_in_the_middle_of_its_body_is_observed(
     http: HttpServer, site: MemorySite
 ):
