@@ -213,7 +213,10 @@ class DhcpServer:
                     leaving.append(_Leaving(exchange.xid, reply, self._reach(reply.to)))
             except Exception:
                 log.exception("failed to answer mac=%s", exchange.prepared.told.client)
-        self._send(source, leaving, now)
+        try:
+            self._send(source, leaving, now)
+        except Exception:
+            log.exception("failed to send replies count=%d", len(leaving))
 
     def _take(self, data: bytes, arrival: Arrival, now: datetime, burst: _Burst) -> None:
         """Decide on one datagram and note what the decision promises."""

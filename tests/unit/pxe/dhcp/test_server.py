@@ -15,7 +15,8 @@ from pxe.boot import BootTarget
 from pxe.dhcp import options as o
 from pxe.dhcp.message import Message, decode
 from pxe.dhcp.options import MessageType
-from pxe.dhcp.server import DhcpServer
+from pxe.dhcp.server import BURST, DhcpServer
+from pxe.dhcp.sockets import DhcpSocket
 from pxe.errors import InterfaceUnusable
 from pxe.neighbours import NeighbourTable
 from pxe.reservation import Lease, Reservation
@@ -292,6 +293,24 @@ async def test_a_broken_store_acknowledges_nothing_and_ends_nothing(wire, client
         client.send(ask(DISCOVER))
         assert (await client.receive()).chaddr == MAC
     assert "the store is gone" in caplog.text
+
+
+async def test_a_defect_in_sending_does_not_keep_what_waits_from_its_answer(
+    wire, client, caplog, monkeypatch
+):
+    send = DhcpSocket.send
+    failures = [RuntimeError("a defect")]
+
+    def send_after_a_failure(self, replies):
+        if failures:
+            raise failures.pop()
+        return send(self, replies)
+
+    monkeypatch.setattr(DhcpSocket, "send", send_after_a_failure)
+    async with serving(wire[0], Memory(), settings()):
+        client.send(*[ask(DISCOVER, broadcast=True)] * (BURST + 1))
+        assert (await client.receive()).type is MessageType.OFFER
+    assert "a defect" in caplog.text
 
 
 async def test_port_4011_answers_the_boot_file(wire):
