@@ -28,7 +28,8 @@ REFUSAL: Final = bytes((MessageType.NAK,))
 NOBODY: Final = MacAddress(bytes(6))
 FRESH: Final = 3 / 4
 """A lease with this share of its time left is told again as it is, without writing it anew: a
-machine that boots asks three times in a minute, as firmware, as iPXE and as its system."""
+machine that boots asks three times in a minute, as firmware, as iPXE and as its system. That holds
+for who chose us by our identifier; see `LeaseBook.confirmed`."""
 
 STEP: Final = 1 / 60
 """What is left of a lease is told in this share of its time, rounded down, so that the same reply
@@ -260,7 +261,9 @@ def _lease(
     """What to hold for the client, what to store, the time to promise, and `Reply.until`."""
     client, now, book = question.request.chaddr, question.now, question.book
     whole = question.server.settings.lease_time
-    known = None if book is None else book.confirmed(client)
+    # To whom names no server another one may have answered: the store decides, each time.
+    for_us = type is MessageType.OFFER or question.request.server is not None
+    known = book.confirmed(client) if book is not None and for_us else None
     if known is not None and known.address == address:
         left = known.expires - now
         if left >= whole * FRESH:

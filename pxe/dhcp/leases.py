@@ -35,14 +35,21 @@ class LeaseBook:
         for lease in sorted(leases, key=lambda lease: lease.expires):
             if lease.address in pool:
                 self._enter(lease)
-                self.confirm(lease)
 
     def lease_of(self, client: MacAddress) -> Lease | None:
         """The client's lease or offer, expired or not, unless the address went to another."""
         return self._by_client.get(client)
 
     def confirmed(self, client: MacAddress) -> Lease | None:
-        """The client's lease as the store has it; None when it has none or holds an offer only."""
+        """The client's lease, where the store still has it; None when the store must be asked.
+
+        Of two servers with one store, only the one that a client chose hears it give its lease
+        back (RFC 2131, 4.4.6). So confirmed is what was granted to a client that had chosen us,
+        until it says something to all servers that another one may answer. What was read at the
+        start is not, nor a lease that was asked for without a server identifier, in INIT-REBOOT,
+        RENEWING or REBINDING: that is a write to the store each time. The limit of this: a server
+        that misses the broadcast in which a client chooses another one does not learn of it.
+        """
         return self._confirmed.get(client)
 
     def is_free_for(self, client: MacAddress, address: IPv4Address, now: datetime) -> bool:
@@ -107,16 +114,17 @@ class LeaseBook:
             self._enter(lease)
 
     def grant(self, lease: Lease) -> Lease | None:
-        """Note a lease that is about to be stored.
+        """Note a lease that is about to be stored; until then none of this client is confirmed.
 
         Returns the client's lease of another address, which this one replaces.
         """
         known = self._by_client.get(lease.client)
         self._enter(lease)
+        self._confirmed.pop(lease.client, None)
         return None if known is None or known.address == lease.address else known
 
     def confirm(self, lease: Lease) -> None:
-        """The store has this lease."""
+        """The store has this lease, and the client chose us."""
         if self._by_client.get(lease.client) == lease:
             self.changes += 1
             self._confirmed[lease.client] = lease

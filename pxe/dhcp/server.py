@@ -51,6 +51,11 @@ class _Promise(NamedTuple):
     arrival: Arrival
     lease: Lease
 
+    @property
+    def is_ours_alone(self) -> bool:
+        """Whether the client told all servers that it chose us, so that no other one answers."""
+        return self.request.server is not None
+
 
 class _Exchange(NamedTuple):
     xid: bytes
@@ -293,8 +298,9 @@ class DhcpServer:
             log.exception("cannot keep leases count=%d", len(granted))
             return None
         if self._book is not None:
-            for lease in kept:
-                self._book.confirm(lease)
+            for promise in burst.granted.values():
+                if promise.is_ours_alone and promise.lease in kept:
+                    self._book.confirm(promise.lease)
         return frozenset(lease.client for lease in kept)
 
     def _settle(

@@ -172,6 +172,12 @@ def test_a_lease_is_renewed(how: dict[str, str]):
     assert ack.granted == Lease(STRANGER, IPv4Address("10.20.3.2"), NOW + HOUR)
 
 
+def confirmed(lease: Lease) -> LeaseBook:
+    book = LeaseBook(POOL, [lease])
+    book.confirm(lease)
+    return book
+
+
 @pytest.mark.parametrize(
     ("left", "written", "promised"),
     [
@@ -184,8 +190,8 @@ def test_a_lease_is_renewed(how: dict[str, str]):
 def test_a_young_lease_is_told_again_for_the_time_it_has_left_without_a_write(
     left: timedelta, written: bool, promised: int
 ):
-    book = LeaseBook(POOL, [Lease(STRANGER, POOL.first, NOW + left)])
-    wanted = {"requested": str(POOL.first)}
+    book = confirmed(Lease(STRANGER, POOL.first, NOW + left))
+    wanted = {"requested": str(POOL.first), "to": US}
     ack = reply(pool_request(REQUEST, **wanted), None, book)
     assert (ack.granted is not None) is written
     assert ack.message.options[o.LEASE_TIME] == promised.to_bytes(4)
@@ -193,17 +199,24 @@ def test_a_young_lease_is_told_again_for_the_time_it_has_left_without_a_write(
 
 
 def test_a_lease_that_another_server_may_have_changed_is_written_anew():
-    book = LeaseBook(POOL, [Lease(STRANGER, POOL.first, NOW + HOUR)])
+    book = confirmed(Lease(STRANGER, POOL.first, NOW + HOUR))
     wanted = {"requested": str(POOL.first)}
     assert silence(pool_request(REQUEST, **wanted, to=ELSEWHERE), None, book).left
     book.doubt(STRANGER)
-    assert reply(pool_request(REQUEST, **wanted), None, book).granted is not None
+    assert reply(pool_request(REQUEST, **wanted, to=US), None, book).granted is not None
+
+
+@pytest.mark.parametrize("how", ["requested", "ciaddr"])
+def test_a_lease_is_written_anew_for_a_client_that_another_server_may_answer_too(how: str):
+    book = confirmed(Lease(STRANGER, POOL.first, NOW + HOUR))
+    ack = reply(pool_request(REQUEST, **{how: str(POOL.first)}), None, book)
+    assert ack.granted == Lease(STRANGER, POOL.first, NOW + HOUR)
 
 
 def test_an_offer_is_not_taken_for_a_lease():
     book = LeaseBook(POOL)
     book.offer(Lease(STRANGER, POOL.first, NOW + HOUR))
-    ack = reply(pool_request(REQUEST, requested=str(POOL.first)), None, book)
+    ack = reply(pool_request(REQUEST, requested=str(POOL.first), to=US), None, book)
     assert ack.granted is not None
 
 

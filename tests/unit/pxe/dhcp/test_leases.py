@@ -89,6 +89,17 @@ def test_a_lease_of_another_address_replaces_the_first():
     assert book.is_free_for(client(2), ADDRESSES[0], NOW)
 
 
+def test_a_lease_is_confirmed_only_from_when_the_store_has_it_until_it_is_granted_anew():
+    book = LeaseBook(POOL, [lease(1, POOL.first)])
+    assert book.confirmed(client(1)) is None  # it may have been given back to another server
+    for time in (HOUR, 2 * HOUR):
+        granted = lease(1, POOL.first, time)
+        book.grant(granted)
+        assert book.confirmed(client(1)) is None
+        book.confirm(granted)
+        assert book.confirmed(client(1)) == granted
+
+
 def test_a_released_address_is_free_at_once():
     book = LeaseBook(POOL, [lease(n, address) for n, address in enumerate(ADDRESSES)])
     book.note_full(NOW)

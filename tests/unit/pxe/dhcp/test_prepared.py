@@ -140,7 +140,8 @@ class Station:
             self.book.offer(decision.offered)
         if self.book is not None and decision.granted is not None:
             self.book.grant(decision.granted)
-            self.book.confirm(decision.granted)
+            if request.server is not None:
+                self.book.confirm(decision.granted)
         return prepared
 
 
@@ -188,7 +189,7 @@ def test_a_machine_of_the_inventory_is_answered_at_once_when_it_asks_again():
 
 def test_a_lease_is_told_from_memory_while_the_same_time_is_left_to_tell():
     station = Station(DhcpMode.AUTHORITATIVE)
-    again = ask(MessageType.REQUEST, requested=str(POOL.first), client=STRANGER)
+    again = ask(MessageType.REQUEST, requested=str(POOL.first), client=STRANGER, to=US)
     found = []
     for second in (0, 0.5, 59, 61, 62):
         station.now = NOW + timedelta(seconds=second)
@@ -204,8 +205,8 @@ def test_a_lease_that_was_given_back_is_not_told_from_memory():
     first = str(POOL.first)
     for type in (MessageType.REQUEST, MessageType.REQUEST, MessageType.RELEASE):
         words = {"ciaddr": first} if type is MessageType.RELEASE else {"requested": first}
-        station.take(ask(type, client=STRANGER, **words), Arrival(), 1, 0)
-    station.take(ask(MessageType.REQUEST, requested=first, client=STRANGER), Arrival(), 2, 0)
+        station.take(ask(type, client=STRANGER, to=US, **words), Arrival(), 1, 0)
+    station.take(ask(MessageType.REQUEST, requested=first, client=STRANGER, to=US), Arrival(), 2, 0)
     assert station.found == 0
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -212,7 +212,7 @@ async def test_a_burst_is_one_write(wire, client):
 
 async def test_a_client_that_asks_again_in_one_burst_waits_for_the_same_write(wire, client):
     site = Memory()
-    again = ask(REQUEST, client=STRANGER, requested=str(POOL.first), broadcast=True)
+    again = ask(REQUEST, client=STRANGER, requested=str(POOL.first), broadcast=True, to=US)
     async with serving(wire[0], site, settings(discovery=True)):
         site.broken = True
         client.send(again, again)
@@ -281,6 +281,28 @@ async def test_a_lease_that_another_server_gave_away_is_refused_and_then_avoided
     assert refused.type is MessageType.NAK
     assert offer.yiaddr in POOL
     assert offer.yiaddr != POOL.first
+
+
+@pytest.mark.parametrize("last", [None, US], ids=["reboot", "chosen"])
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+async def test_a_lease_that_was_given_back_to_another_server_is_not_told_from_memory(
+    wire, client, restarted, last
+):
+    """Another server answered the second time; it heard the RELEASE and gave the address away."""
+    site = Memory()
+    wanted = {"requested": str(POOL.first), "broadcast": True, "client": STRANGER}
+    first, second = ask(REQUEST, **wanted, to=US), ask(REQUEST, **wanted)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(wire[0], site, settings(discovery=True)))
+        for request in (first, second):
+            client.send(request)
+            assert (await client.receive()).type is MessageType.ACK
+        if restarted:
+            await stack.aclose()
+            await stack.enter_async_context(serving(wire[0], site, settings(discovery=True)))
+        site.stolen = frozenset({POOL.first})
+        client.send(ask(REQUEST, **wanted, to=last))
+        assert (await client.receive()).type is MessageType.NAK
 
 
 async def test_a_broken_store_acknowledges_nothing_and_ends_nothing(wire, client, caplog):
