@@ -1,5 +1,6 @@
 """The tree that TFTP and HTTP both serve: which name gives which bytes to which peer."""
 
+import errno
 import os
 import re
 import stat
@@ -24,6 +25,7 @@ NAME_LIMIT: Final = 1024
 """Characters of a requested name; TFTP's own limit is 512 bytes for the whole request."""
 DECODINGS: Final = 3
 """Times that a name may be percent-encoded; no honest client needs more than two."""
+_NO_FILE: Final = "no such file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,25 @@ class File:
     def open(self) -> BinaryIO:
         """Open exactly the resolved file.
 
-        Raises OSError when it is gone or is another file by now.
+        Raises OSError, for which `is_gone` holds when it is gone or is another file by now.
         """
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        handle = FileIO(os.open(self.path, flags))  # without a buffer: who reads it reads much
-        found = os.fstat(handle.fileno())
-        same = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        if same != (self.device, self.inode, self.size, self.mtime_ns):
-            handle.close()
-            raise FileNotFoundError(f"{self.path} was replaced while it was asked for")
-        return handle
+        place = os.open(self.path, flags)
+        try:
+            found = os.fstat(place)
+            same = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            if same != (self.device, self.inode, self.size, self.mtime_ns):
+                raise FileNotFoundError(f"{self.path} was replaced while it was asked for")
+            return FileIO(place)  # without a buffer: who reads it reads much
+        except OSError:
+            os.close(place)
+            raise
+
+
+def is_gone(error: OSError) -> bool:
+    """Whether there is no such file, and not only none that could be had now."""
+    known = isinstance(error, FileNotFoundError | NotADirectoryError)
+    return known or error.errno in (errno.ELOOP, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +175,7 @@ class Catalog:
     def resolve(self, path: str, peer: IPv4Address) -> File | Text | NotFound:
         """What to send to `peer` for `path`, as it came off the wire.
 
-        May ask the site's database: event loops call it in a thread.
+        May ask the site's database: event loops call it in a thread. Raises OSError as `common`.
         """
         name = normalise(path)
         if name is None:
@@ -174,7 +185,10 @@ class Catalog:
         return self.common(name)
 
     def common(self, name: PurePosixPath) -> File | Text | NotFound:
-        """What every peer gets for a name that is no `script_name`; looks at files only."""
+        """What every peer gets for a name that is no `script_name`; looks at files only.
+
+        Raises OSError when the system could not look.
+        """
         if name.name == "autoexec.ipxe":
             return Text(render_autoexec().encode())
         if program := self.programs.get(str(name)):
@@ -244,18 +258,14 @@ class Catalog:
 def _below(folder: Path, name: PurePosixPath) -> File | NotFound:
     if any(part.startswith(".") for part in name.parts):
         return NotFound("hidden files are not served")
-    try:
-        root, _ = _real(folder)
-    except OSError:
-        return NotFound("no such file")
-    return _file(f"{root}/{name}", root)
+    found = _real(folder)
+    return _file(f"{found[0]}/{name}", found[0]) if found else NotFound(_NO_FILE)
 
 
 def _file(path: str | Path, root: str = "/") -> File | NotFound:
-    try:
-        real, found = _real(path)
-    except OSError:
-        return NotFound("no such file")
+    if (there := _real(path)) is None:
+        return NotFound(_NO_FILE)
+    real, found = there
     if not real.startswith(root.rstrip("/") + "/"):
         return NotFound("a symbolic link leads out of the folder")
     if not stat.S_ISREG(found.st_mode):
@@ -265,13 +275,18 @@ def _file(path: str | Path, root: str = "/") -> File | NotFound:
     return File(Path(real), found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino)
 
 
-def _real(path: str | Path) -> tuple[str, os.stat_result]:
-    """Where a path leads when every symbolic link is followed, and what is there.
+def _real(path: str | Path) -> tuple[str, os.stat_result] | None:
+    """Where a path leads when every symbolic link is followed, and what is there, if anything is.
 
     The kernel knows, and tells it faster than we could look at each part of the path.
     Raises OSError.
     """
-    place = os.open(path, os.O_PATH | os.O_CLOEXEC)  # which opens nothing (open(2))
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)  # which opens nothing (open(2))
+    except OSError as error:
+        if is_gone(error):
+            return None
+        raise
     try:
         return os.readlink(f"/proc/self/fd/{place}"), os.fstat(place)  # noqa: PTH115  # time
     finally:

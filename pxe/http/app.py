@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Final
 
-from pxe.catalog import Catalog, File, NotFound, ScriptName, Text, normalise, script_name
+from pxe.catalog import Catalog, File, NotFound, ScriptName, Text, is_gone, normalise, script_name
 from pxe.errors import DecodeError
 from pxe.http.exchange import Ended, Request, Responding, Response, refusal, text
 from pxe.http.files import RecentFiles, file_response
@@ -16,7 +16,7 @@ from pxe.http.scripts import Scripts
 from pxe.site import Observation, Outcome, Refusal, Service, Site
 
 ASK_AGAIN_SECONDS: Final = 5
-"""What a client is told to wait whose answer is on its way to it already."""
+"""What a client is told to wait for what it cannot have now."""
 
 _TOKEN_FOLDERS: Final = frozenset({"answer", "report"})
 _NO_FILE: Final = "no such file"
@@ -92,16 +92,17 @@ class BootApp:
     def _serve(self, request: Request, name: PurePosixPath) -> Responding:
         if script := script_name(name):
             return self._script(request, script)
-        match self._catalog.common(name):
-            case File() as found:
-                try:
-                    response = file_response(request, name, found)
-                except OSError as error:
-                    return refusal(404, _NO_FILE, str(error))
-                self._recent.keep(request.path, name, found)
-                return response
-            case other:
-                return _text_response(other)
+        try:
+            found = self._catalog.common(name)
+            if not isinstance(found, File):
+                return _text_response(found)
+            response = file_response(request, name, found)
+        except OSError as error:
+            if is_gone(error):
+                return refusal(404, _NO_FILE, str(error))
+            return _ask_again("this file cannot be read now", str(error))
+        self._recent.keep(request.path, name, found)
+        return response
 
     async def _script(self, request: Request, script: ScriptName) -> Response:
         return _text_response(await self._scripts.make(script, request.peer))
@@ -110,9 +111,7 @@ class BootApp:
         opened = await asyncio.to_thread(self._site.answer, name.name, request.peer)
         if isinstance(opened, Refusal) and opened.again:
             # 403 would be the end of an installation: machines ask again after 5xx alone.
-            later = f"Retry-After: {ASK_AGAIN_SECONDS}"
-            told = b"this URL is in use, ask again\n"
-            return text(503, told, later, reason=opened.reason)
+            return _ask_again("this URL is in use", opened.reason)
         if isinstance(opened, Refusal):
             told_all = "this URL was used, withdrawn, or made for another machine"
             return refusal(403, told_all, opened.reason)
@@ -128,6 +127,11 @@ class BootApp:
         if refused := await asyncio.to_thread(self._site.report, name.name, request.peer, told):
             return refusal(403, "this URL is not yours", refused.reason)
         return text(204, b"")
+
+
+def _ask_again(sentence: str, reason: str) -> Response:
+    told = f"{sentence}, ask again\n".encode()
+    return text(503, told, f"Retry-After: {ASK_AGAIN_SECONDS}", reason=reason)
 
 
 def _text_response(made: Text | NotFound) -> Response:

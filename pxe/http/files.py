@@ -17,7 +17,7 @@ KEPT: Final = 256
 
 
 def file_response(request: Request, name: PurePosixPath, file: File) -> Response:
-    """The part of a file that the request's headers select. Raises OSError when it is gone."""
+    """The part of a file that the request's headers select. Raises OSError as `File.open`."""
     bare = request.method == "HEAD"
     selection = select(file, request.headers, head=bare)
     fields = [f"ETag: {entity_tag(file)}", "Accept-Ranges: bytes"]

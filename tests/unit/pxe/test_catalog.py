@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pxe.boot import Loader
-from pxe.catalog import Catalog, File, NotFound, ScriptName, Text, normalise, script_name
+from pxe.catalog import Catalog, File, NotFound, ScriptName, Text, is_gone, normalise, script_name
 from pxe.settings import DhcpMode
+from tests.descriptors import no_more_descriptors
 from tests.sites import CLIENT, KERNEL, LOOPBACK, NOW, OTHER, SETTINGS, STRANGER, MemorySite
 
 LEASED = IPv4Address("10.20.3.9")
@@ -180,6 +181,30 @@ def test_a_file_that_was_replaced_since_is_not_opened(catalog: Catalog, tmp_path
     new.replace(tmp_path / "artifacts/fedora/vmlinuz")
     with pytest.raises(OSError, match="replaced"):
         found.open()
+
+
+def test_a_file_that_became_a_folder_is_gone_and_stays_closed(catalog: Catalog, tmp_path: Path):
+    found = catalog.resolve("artifacts/fedora/vmlinuz", LOOPBACK)
+    assert isinstance(found, File)
+    (tmp_path / "artifacts/fedora/vmlinuz").unlink()
+    (tmp_path / "artifacts/fedora/vmlinuz").mkdir()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # no descriptor of its own stays
+    with pytest.raises(FileNotFoundError) as caught:
+        found.open()
+    assert is_gone(caught.value)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+@pytest.mark.parametrize("name", ["loop", "loop/x", "fedora/vmlinuz/x", "x" * 300, "nothing/x"])
+def test_names_that_lead_nowhere_are_not_found(catalog: Catalog, tmp_path: Path, name: str):
+    (tmp_path / "artifacts/loop").symlink_to("loop")
+    assert isinstance(catalog.resolve(f"artifacts/{name}", LOOPBACK), NotFound)
+
+
+def test_a_file_that_cannot_be_looked_at_now_is_not_said_to_be_gone(catalog: Catalog):
+    with no_more_descriptors(), pytest.raises(OSError, match="Too many open files") as caught:
+        catalog.resolve("artifacts/fedora/vmlinuz", LOOPBACK)
+    assert not is_gone(caught.value)
 
 
 @pytest.mark.parametrize(

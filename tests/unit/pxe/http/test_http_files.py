@@ -6,8 +6,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from pxe.catalog import Catalog, File
-from pxe.http.exchange import Request
+from pxe.http.app import BootApp
+from pxe.http.exchange import Request, Response
 from pxe.http.files import KEPT, KEPT_SECONDS, RecentFiles
+from tests.descriptors import no_more_descriptors
 from tests.sites import LOOPBACK, SETTINGS, MemorySite
 
 PATH = "//artifacts/a%61"
@@ -87,3 +89,26 @@ def test_not_more_is_remembered_than_a_rack_asks_for(real: Path) -> None:
         recent.keep(f"/{number}", NAME, file)
     assert recent.name("/0") is None
     assert recent.name(f"/{2 * KEPT}") == NAME
+
+
+def test_a_file_that_cannot_be_read_now_is_to_be_asked_for_again(real: Path) -> None:
+    site = MemorySite()
+    app = BootApp(site, Catalog({}, real.parent, None, site, SETTINGS))
+
+    def answered() -> Response:
+        response = app.respond(GET)
+        assert isinstance(response, Response)
+        if response.file is not None:
+            response.file.close()
+        return response
+
+    for _ in range(2):  # looked for, and remembered
+        with no_more_descriptors():
+            refused = answered()
+        assert refused.status == 503
+        assert "Retry-After: 5" in refused.fields
+        assert "Too many open files" in refused.reason
+        assert b"Too many" not in refused.body
+        assert answered().status == 200
+    real.unlink()
+    assert answered().status == 404
