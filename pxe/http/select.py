@@ -8,7 +8,7 @@ from typing import Final
 
 from pxe.catalog import File
 
-_RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*", re.IGNORECASE)
+_RANGE = re.compile(r"bytes=\s*([0-9]{0,19})-([0-9]{0,19})\s*", re.IGNORECASE)
 """One range (RFC 9110, 14.1.2). Lists are answered with the whole file, which 14.2 allows."""
 
 _BYTES: Final = "application/octet-stream"
@@ -78,7 +78,7 @@ def _matches_weakly(tag: str, known: str) -> bool:
 def _part(wanted: str, size: int) -> Selection | None:
     """The one range of `wanted`; None when it is to be ignored (RFC 9110, 14.2)."""
     match = _RANGE.fullmatch(wanted)
-    if match is None or match.group(0).strip() == "":
+    if match is None:
         return None
     first, last = match.groups()
     if not first and not last:

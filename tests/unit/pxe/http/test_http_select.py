@@ -32,6 +32,7 @@ WHOLE = Selection(200, 0, 100)
         ("bytes=-", WHOLE),
         ("bytes=", WHOLE),
         ("bytes=a-b", WHOLE),
+        ("bytes=\u0660-\u0661", WHOLE),
         ("bytes=0-1,5-6", WHOLE),
         ("lines=0-1", WHOLE),
         ("bytes=" + "9" * 30 + "-", WHOLE),
