@@ -27,6 +27,10 @@ class _State(Enum):
     """Begun, or over, without a place."""
 
 
+def _nothing() -> None:
+    """Nobody waits for this turn."""
+
+
 class Turn:
     """One transfer's place in the order."""
 
@@ -36,7 +40,7 @@ class Turn:
         self._state = _State.WAITING
         self.since = since
         """When it began to wait, then when it got its place."""
-        self.begin: Callable[[], None] = lambda: None
+        self.begin: Callable[[], None] = _nothing
         """Called when a turn that had to wait has come."""
 
     @property
@@ -81,6 +85,7 @@ class Turns:
         """The transfer is over, or its client went away while it waited."""
         held = turn._state is _State.HOLDING
         turn._state = _State.FREE  # those that waited are passed over when it is their turn
+        turn.begin = _nothing  # and keep nothing of their connection until then
         if held:
             del self._holding[turn]
             self._next(now)

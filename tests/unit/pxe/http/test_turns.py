@@ -1,3 +1,5 @@
+import weakref
+
 from pxe.http.turns import SMALL, TURN_LIMIT, WAIT_LIMIT, Turn, Turns
 
 BIG = SMALL + 1
@@ -98,3 +100,17 @@ def test_a_place_is_free_again_after_everybody_left() -> None:
     for name in "xyz":
         asked(order, name, told)
     assert told == ["x", "y"]
+
+
+def test_nothing_is_kept_of_a_client_that_went_away() -> None:
+    class Client:
+        def begin(self) -> None:
+            """Send something."""
+
+    order, client = Turns(at_once=0), Client()
+    turn = order.take("client", BIG, NOW)
+    turn.begin = client.begin
+    kept = weakref.ref(client)
+    order.give(turn, NOW)
+    del client
+    assert kept() is None
