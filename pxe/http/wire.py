@@ -245,7 +245,8 @@ class EncryptedWire(Wire):
             self._tls.unwrap()
 
     def _readable(self) -> None:
-        if not self.closed and not self._heard_all:
+        # `listen` calls this later, when it may have been paused again; `open` does it at once.
+        if self._reading or not self._shaken:
             super()._readable()
 
     def _take(self) -> bytes:

@@ -3,12 +3,15 @@
 import asyncio
 import dataclasses
 import json
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from pxe.catalog import Catalog
+from pxe.http import wire
 from pxe.http.app import BootApp
 from pxe.http.server import HttpServer, ssl_context, start_http
 from pxe.site import ReportKind
@@ -210,6 +213,41 @@ async def test_tls_serves_the_same_with_a_certificate(
     async with asyncio.timeout(5):
         while site.delivered != ["t0ken"]:
             await asyncio.sleep(0.01)
+
+
+async def test_a_paused_tls_connection_hears_nothing(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(wire, "RECEIVE", 10)
+    heard: list[bytes] = []
+
+    class Owner:
+        def received(self, data: bytes) -> None:
+            heard.append(data)
+            server.listen()
+            server.pause()
+
+        def half_closed(self) -> None:
+            raise AssertionError
+
+        sent = half_closed
+
+        def lost(self, reason: str) -> None:
+            raise AssertionError(reason)
+
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    server = wire.EncryptedWire(asyncio.get_running_loop(), ours, ssl_context(*certificate))
+    server.open(Owner())
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    client = await asyncio.to_thread(trusting.wrap_socket, theirs, server_hostname="127.0.0.1")
+    client.send(b"0123456789" * 3)
+    for number in range(1, 4):
+        await asyncio.sleep(0.1)
+        assert heard == [b"0123456789"] * number
+        server.listen()
+    server.close()
+    client.close()
 
 
 async def test_what_is_no_tls_is_cut_off_and_the_next_client_is_served(
