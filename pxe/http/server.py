@@ -108,9 +108,6 @@ class HttpServer:
                 self._take(sock, address[0])
             except OSError:
                 sock.close()  # it is gone already
-            except Exception:
-                log.exception("connection broke address=%s", address[0])
-                sock.close()
 
     def _take(self, sock: socket.socket, peer: str) -> None:
         shared = self._shared
@@ -129,7 +126,11 @@ class HttpServer:
         connection = Connection(shared, wire, IPv4Address(peer), partial(self._left, peer))
         shared.connections.add(connection)
         self._peers[peer] = theirs + 1
-        wire.open(connection)
+        try:
+            wire.open(connection)
+        except Exception as error:
+            log.exception("connection broke address=%s", peer)
+            connection.lost(f"internal error: {type(error).__name__}")
 
     def _left(self, peer: str, connection: Connection) -> None:
         self._shared.connections.remove(connection)

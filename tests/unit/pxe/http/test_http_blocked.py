@@ -264,3 +264,17 @@ async def test_bodies_are_waited_for_a_few_at_a_time(
             heard = await hear(peer, lambda heard: False)
     assert heard.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 5\r\n" in heard
+
+
+async def test_a_connection_that_breaks_at_once_is_counted_no_more(
+    server: HttpServer, shared: Shared, app: SmallApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(app, "takes_body", lambda request: 1 / 0)
+        with client(server) as peer:
+            peer.send(BEGUN)
+            with pytest.raises(ConnectionResetError):
+                await hear(peer, lambda heard: False)
+    assert not shared.connections
+    assert not server._peers
+    assert [end.failure for end in app.ends] == ["internal error: ZeroDivisionError"]
