@@ -333,16 +333,15 @@ class TftpServer:
             raise Refused(ErrorCode.NOT_FOUND, "no file name")
         if ".." in request.name.split("/"):
             raise Refused(ErrorCode.ACCESS_VIOLATION, "the name leads out of the catalog")
-        content = self._resolve(request.name, IPv4Address(address))
-        match content:
-            case NoContent(reason):
-                raise Refused(ErrorCode.NOT_FOUND, reason, "no such file")
-            case FileContent() | BytesContent():
-                try:
+        try:
+            match self._resolve(request.name, IPv4Address(address)):
+                case NoContent(reason):
+                    raise Refused(ErrorCode.NOT_FOUND, reason, "no such file")
+                case FileContent() | BytesContent() as content:
                     return open_content(content, request.mode, self._limits.file_memory)
-                except OSError as error:
-                    told = "the file cannot be sent"
-                    raise refusal(error, ErrorCode.ACCESS_VIOLATION, told) from error
+        except OSError as error:
+            told = "the file cannot be sent"
+            raise refusal(error, ErrorCode.ACCESS_VIOLATION, told) from error
 
     def _refuse_malformed(
         self, datagram: bytes, peer: tuple[str, int], reason: str, now: float

@@ -1,5 +1,6 @@
 """A real server on the loopback, and clients that send what they like."""
 
+import errno
 import logging
 import os
 import random
@@ -42,6 +43,8 @@ class Running:
     def _resolve(self, name: str, peer: IPv4Address) -> Content:
         if name == "broken":
             raise RuntimeError("a defect in the resolver")
+        if name == "unreadable":
+            raise OSError(errno.EIO, "Input/output error")
         if name == "rendered":
             return BytesContent(str(peer).encode())
         path = self.folder / name
@@ -226,6 +229,13 @@ def test_a_file_comes_from_what_the_resolver_opens(server: Running, client: Clie
     client.send(ack(1))
     assert server.last().outcome is Outcome.SERVED
     assert len(list(Path("/proc/self/fd").iterdir())) == before - 1  # the resolver's, closed
+
+
+def test_a_disk_that_fails_while_a_name_is_looked_up_is_told(
+    server: Running, client: Client
+) -> None:
+    assert client.ask(rrq(b"unreadable")) == b"\0\5\0\2the file cannot be sent\0"
+    assert "Input/output error" in server.last().reason
 
 
 def test_files_running_out_is_told_as_too_many_transfers(tmp_path: Path) -> None:
