@@ -98,4 +98,4 @@ def test_everything_comes_back_by_itself_when_the_machine_starts_again(cloud):
 
     cloud.wait_for(answers, 180)
     failed = cloud.run("systemctl", "list-units", "--failed", "--plain", "--no-legend")
-    assert failed == ""
+    assert failed == "", cloud.run("journalctl", "--no-pager", "--lines=60", "--priority=notice")
