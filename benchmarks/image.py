@@ -33,6 +33,7 @@ from rich.table import Table
 
 from imagebuild.build import Way, build_image
 from imagebuild.disks import LOOP, PARTITIONS, ROOT
+from imagebuild.hostapt import host_mirror
 from imagebuild.machine import this_machine
 from imagebuild.plan import PACKAGE, PROGRAMS, Machine, Settings
 from imagebuild.recipe import Compression
@@ -70,7 +71,7 @@ def used() -> float:
     return sum(one.ru_utime + one.ru_stime for one in both)
 
 
-def rackseed(folder: Path, mirror: str | None, machine: Machine) -> list[Row]:
+def rackseed(folder: Path, mirror: str, machine: Machine) -> list[Row]:
     """Cold, warm, and warm in zlib."""
     settings = Settings(folder / "out", folder / "cache", folder, mirror=mirror)
     zlib = replace(settings, compression=Compression.ZLIB)
@@ -86,7 +87,7 @@ def rackseed(folder: Path, mirror: str | None, machine: Machine) -> list[Row]:
     ]
 
 
-def plain(folder: Path, mirror: str | None, machine: Machine) -> list[Row]:
+def plain(folder: Path, mirror: str, machine: Machine) -> list[Row]:
     """diskimage-builder as its manual says, and again with its caches."""
     return [
         timed(name, lambda: plain_build(folder, mirror, machine))
@@ -94,7 +95,7 @@ def plain(folder: Path, mirror: str | None, machine: Machine) -> list[Row]:
     ]
 
 
-def plain_build(folder: Path, mirror: str | None, machine: Machine) -> Path:
+def plain_build(folder: Path, mirror: str, machine: Machine) -> Path:
     """One call of disk-image-create."""
     env = {
         "PATH": f"{PROGRAMS}:{machine.programs}:{PATH}",
@@ -103,8 +104,8 @@ def plain_build(folder: Path, mirror: str | None, machine: Machine) -> Path:
         "LANG": "C.UTF-8",
         "DEBIAN_FRONTEND": "noninteractive",
         "DIB_RELEASE": "bookworm",
-        "DIB_DISTRIBUTION_MIRROR": mirror or "http://deb.debian.org/debian",
-        "DIB_DEBIAN_SECURITY_MIRROR": "http://deb.debian.org/debian-security",
+        "DIB_DISTRIBUTION_MIRROR": mirror,
+        "DIB_DEBIAN_SECURITY_MIRROR": host_mirror("debian", "security") or f"{mirror}-security",
         "DIB_CLOUD_INIT_DATASOURCES": "ConfigDrive, OpenStack, NoCloud",
         "DIB_DEBOOTSTRAP_CACHE": "1",
         "DIB_DEBIAN_USE_DEBOOTSTRAP_CACHE": "1",
@@ -122,7 +123,7 @@ def plain_build(folder: Path, mirror: str | None, machine: Machine) -> Path:
     return name.with_suffix(".qcow2")
 
 
-def mkosi(folder: Path, mirror: str | None, machine: Machine) -> list[Row]:
+def mkosi(folder: Path, mirror: str, machine: Machine) -> list[Row]:
     """mkosi, and qemu-img for what it does not do."""
     return [
         timed(name, lambda: mkosi_build(folder, mirror)) for name in ("mkosi, cold", "mkosi, warm")
@@ -135,12 +136,12 @@ MKOSI_PACKAGES = (
 )
 
 
-def mkosi_build(folder: Path, mirror: str | None) -> Path:
+def mkosi_build(folder: Path, mirror: str) -> Path:
     """One call of mkosi (14 and newer) and one of qemu-img."""
     (folder / "cache").mkdir(parents=True, exist_ok=True)
     call = ["mkosi", "--force", "--distribution", "debian", "--release", "bookworm"]
     call += ["--format", "disk" if newer_mkosi() else "gpt_ext4", "--bootable"]
-    call += ["--mirror", mirror or "http://deb.debian.org/debian"]
+    call += ["--mirror", mirror]
     call += ["--package", MKOSI_PACKAGES, "--output-dir", str(folder)]
     call += ["--output", "mkosi.raw", "--cache-dir", str(folder / "cache")]
     raw, packed = folder / "mkosi.raw", folder / "mkosi.qcow2"
@@ -184,8 +185,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--contenders", default="rackseed,plain,mkosi")
     parser.add_argument("--folder", type=Path, help="for caches and images; else a temporary one")
-    parser.add_argument("--mirror")
+    parser.add_argument("--mirror", default=host_mirror("debian"), help="of Debian; else apt's own")
     options = parser.parse_args()
+    if not options.mirror:
+        parser.error("apt has no mirror of Debian here, name one: --mirror URL")
     top = options.folder or Path(tempfile.mkdtemp(prefix="rackseed-bench-"))
     machine = this_machine(run)
     table = Table(box=None, header_style="bold")
