@@ -12,7 +12,7 @@ from imagebuild.recipe import BlockDevice, Compression
 from imagebuild.recipes import load_recipe, recipe_names
 
 MACHINE = Machine(programs=Path("/venv/bin"), available=16000, cores=4)
-SETTINGS = Settings(output=Path("/images"), cache=Path("/cache"), work=Path("/work"))
+SETTINGS = Settings(output=Path("/images"), cache=Path("/cache"), work=Path("/build"))
 DEBIAN = load_recipe("debian-12")
 
 

@@ -39,13 +39,13 @@ export DIB_PYTHON_EXEC=/venv/bin/python
 export DIB_RELEASE=10
 export DIB_YUM_MINIMAL_CREATE_INTERFACES=0
 export ELEMENTS_PATH=/imagebuild/elements
-export HOME=/work/home
+export HOME=/build/home
 export LANG=C.UTF-8
 export PATH=/imagebuild/programs:/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export TERM=dumb
-export TMPDIR=/work
-export TMP_DIR=/work
+export TMPDIR=/build
+export TMP_DIR=/build
 export USER=root
-/venv/bin/disk-image-create -n -a amd64 -t raw -o /work/alma-10 --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources rackseed-alma cloud-init openssh-server rackseed-rpm rackseed-layers rackseed-seal
+/venv/bin/disk-image-create -n -a amd64 -t raw -o /build/alma-10 --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources rackseed-alma cloud-init openssh-server rackseed-rpm rackseed-layers rackseed-seal
 echo 'rackseed: the disk is packed'
-qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zstd /work/alma-10.raw /images/.alma-10.qcow2.partial
+qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zstd /build/alma-10.raw /images/.alma-10.qcow2.partial

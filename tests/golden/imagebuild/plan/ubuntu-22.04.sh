@@ -44,15 +44,15 @@ export DIB_NO_TIMER_CHECK=False
 export DIB_PYTHON_EXEC=/venv/bin/python
 export DIB_RELEASE=jammy
 export ELEMENTS_PATH=/imagebuild/elements
-export HOME=/work/home
+export HOME=/build/home
 export LANG=C.UTF-8
 export PATH=/imagebuild/programs:/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export RACKSEED_PUBLIC_MIRROR=http://archive.ubuntu.com/ubuntu
 export RACKSEED_PUBLIC_SECURITY_MIRROR=http://archive.ubuntu.com/ubuntu
 export TERM=dumb
-export TMPDIR=/work
-export TMP_DIR=/work
+export TMPDIR=/build
+export TMP_DIR=/build
 export USER=root
-/venv/bin/disk-image-create -n -a amd64 -t raw -o /work/ubuntu-22.04 --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources ubuntu-minimal cloud-init openssh-server rackseed-deb rackseed-layers rackseed-seal
+/venv/bin/disk-image-create -n -a amd64 -t raw -o /build/ubuntu-22.04 --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources ubuntu-minimal cloud-init openssh-server rackseed-deb rackseed-layers rackseed-seal
 echo 'rackseed: the disk is packed'
-qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zstd /work/ubuntu-22.04.raw /images/.ubuntu-22.04.qcow2.partial
+qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zstd /build/ubuntu-22.04.raw /images/.ubuntu-22.04.qcow2.partial
