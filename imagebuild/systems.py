@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from imagebuild.defaults import default
+
 
 class Packaging(Enum):
     """Whose packages a system is made of."""
@@ -38,6 +40,7 @@ EL_STATE = (
     "RELEASE/BaseOS/x86_64/os/repodata/repomd.xml",
     "RELEASE/AppStream/x86_64/os/repodata/repomd.xml",
 )
+DEBIAN_MIRROR = default("debian-minimal", "DIB_DISTRIBUTION_MIRROR")
 YUM_BOOTSTRAP = "08-yum-chroot"
 
 SYSTEMS: Mapping[str, System] = {
@@ -46,10 +49,10 @@ SYSTEMS: Mapping[str, System] = {
         System(
             "debian",
             Packaging.DEB,
-            "http://deb.debian.org/debian",
+            DEBIAN_MIRROR,
             DEB_STATE,
             "08-debootstrap",
-            security_mirror="http://deb.debian.org/debian-security",
+            security_mirror=f"{DEBIAN_MIRROR}-security",
             open_gpu_modules=False,
         ),
         System(

@@ -17,6 +17,7 @@ from imagebuild.inside.image import open_image
 from imagebuild.loops import attached
 from imagebuild.phases import Phase
 from imagebuild.recipes import load_recipe
+from imagebuild.systems import DEBIAN_MIRROR
 from imagebuild.workshop import RUNNING, WORK_PREFIX, sweep
 
 KILLS = int(os.environ.get("RACKSEED_KILLS", "3"))
@@ -66,7 +67,7 @@ def test_debian_12_has_what_its_recipe_says(debian_12: Built):
         initrd = f"boot/initrd.img-{kernels[0].removeprefix('vmlinuz-')}"
         assert tree.exists(initrd)
         sources = tree.text("etc/apt/sources.list.d/default.list")
-        assert "http://deb.debian.org/debian bookworm" in sources
+        assert f"{DEBIAN_MIRROR} bookworm" in sources
         config = tree.text("etc/cloud/cloud.cfg.d/91-dib-cloud-init-datasources.cfg")
         assert "ConfigDrive, OpenStack, NoCloud" in config
 

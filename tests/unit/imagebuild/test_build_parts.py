@@ -17,6 +17,7 @@ from imagebuild.plan import Settings
 from imagebuild.pool import lend, take_back, trim
 from imagebuild.recipes import load_recipe
 from imagebuild.repositories import fetch, repository_state, state_urls, without_dates
+from imagebuild.systems import DEBIAN_MIRROR
 from imagebuild.workshop import LEFT, LOCK, RUNNING, sweep, workshop
 
 SETTINGS = Settings(output=Path("/images"), cache=Path("/cache"), work=Path("/work"))
@@ -176,9 +177,9 @@ def test_what_gets_no_more_packages_has_one_state():
 
 def test_every_system_tells_where_its_state_is():
     assert state_urls(load_recipe("debian-12"), SETTINGS) == [
-        "http://deb.debian.org/debian/dists/bookworm/InRelease",
-        "http://deb.debian.org/debian/dists/bookworm-updates/InRelease",
-        "http://deb.debian.org/debian-security/dists/bookworm-security/InRelease",
+        f"{DEBIAN_MIRROR}/dists/bookworm/InRelease",
+        f"{DEBIAN_MIRROR}/dists/bookworm-updates/InRelease",
+        f"{DEBIAN_MIRROR}-security/dists/bookworm-security/InRelease",
     ]
     for name in ("rocky-9", "centos-stream-10", "fedora-43"):
         urls = state_urls(load_recipe(name), SETTINGS)

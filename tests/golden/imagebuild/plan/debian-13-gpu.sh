@@ -35,7 +35,7 @@ export DIB_BLOCK_DEVICE_CONFIG='- local_loop:
 '
 export DIB_BOOTLOADER_DEFAULT_CMDLINE='rd.driver.blacklist=nouveau modprobe.blacklist=nouveau nouveau.modeset=0'
 export DIB_CLOUD_INIT_DATASOURCES='ConfigDrive, OpenStack, NoCloud'
-export DIB_DEBIAN_SECURITY_MIRROR=http://deb.debian.org/debian-security
+export DIB_DEBIAN_SECURITY_MIRROR=http://mirror.example.org/debian-security
 export DIB_GRUB_TIMEOUT=1
 export DIB_IMAGE_CACHE=/cache/downloads
 export DIB_LOCKFILES=/cache/locks
@@ -46,8 +46,8 @@ export ELEMENTS_PATH=/imagebuild/elements
 export HOME=/build/home
 export LANG=C.UTF-8
 export PATH=/imagebuild/programs:/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export RACKSEED_PUBLIC_MIRROR=http://deb.debian.org/debian
-export RACKSEED_PUBLIC_SECURITY_MIRROR=http://deb.debian.org/debian-security
+export RACKSEED_PUBLIC_MIRROR=http://mirror.example.org/debian
+export RACKSEED_PUBLIC_SECURITY_MIRROR=http://mirror.example.org/debian-security
 export TERM=dumb
 export TMPDIR=/build
 export TMP_DIR=/build
