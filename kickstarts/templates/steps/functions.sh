@@ -31,16 +31,36 @@ write() {  # FILE OWNER:GROUP MODE: the file holds what stdin says, and its serv
 has_unit() { systemctl cat "$1" >/dev/null 2>&1; }
 
 serve() {  # UNIT...: enabled, running, and with the files that this step wrote
-    local unit
+    local unit fresh=()
     for unit in "$@"; do
         systemctl enable --quiet "$unit"
         if [ -e "$STATE/$STEP.restart" ]; then
             systemctl restart "$unit"
-        else
+            fresh+=("$unit")
+        elif ! systemctl is-active --quiet "$unit"; then
             systemctl start "$unit"
+            fresh+=("$unit")
         fi
     done
+    stay "${fresh[@]}"
     rm -f "$STATE/$STEP.restart"
+}
+
+stay() {  # UNIT...: they still run a moment after they were started
+    local unit type looked=()
+    for unit in "$@"; do
+        type=$(systemctl show --property=Type --value "$unit")
+        # Others say when they are ready, or have done what they are for.
+        case $type in simple | exec | forking) looked+=("$unit") ;; esac
+    done
+    [ -z "${looked[*]}" ] || sleep "${SETTLE:-3}"
+    for unit in "${looked[@]}"; do
+        if ! systemctl is-active --quiet "$unit" ||
+            [ "$(systemctl show --property=NRestarts --value "$unit")" -gt 0 ]; then
+            systemctl status --no-pager --lines=20 "$unit" || true
+            fail "$unit ended again right after its start"
+        fi
+    done
 }
 
 migrate() {  # DATABASE... -- COMMAND...: the command gives the databases their tables

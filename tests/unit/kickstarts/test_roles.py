@@ -168,7 +168,7 @@ def write_secrets(root: Path) -> None:
 def run_steps(root: Path, *words: str, attempts: str = "1") -> int:
     done = subprocess.run(
         ["bash", str(TEMPLATES / "steps/run.sh"), *words], capture_output=True, check=False,
-        env={"ROOT": str(root), "ATTEMPTS": attempts, "PAUSE": "0",
+        env={"ROOT": str(root), "ATTEMPTS": attempts, "PAUSE": "0", "SETTLE": "0",
              "PATH": f"{root}/bin:/usr/bin:/bin"},
     )  # fmt: skip
     return done.returncode
@@ -249,20 +249,60 @@ def test_no_password_is_in_the_log_or_the_state(tmp_path):
     assert not any("correct-horse" in path.read_text() for path in left)
 
 
+SYSTEMCTL = """\
+#!/bin/bash
+# One service: what the file `unit` says of it.
+ROOT={root}
+. $ROOT/unit
+case "$1 $2" in
+    "show --property=Type") echo "$type" ;;
+    "show --property=NRestarts") echo "$restarts" ;;
+    "is-active --quiet") [ "$state" = active ]; exit ;;
+    "status "*) echo "its last words" ;;
+    start* | restart*) echo "$*" >>$ROOT/calls; . $ROOT/after ;;
+esac
+"""
+
+
+def write_unit(root: Path, after: str, state: str = "inactive", kind: str = "exec") -> None:
+    """A service as it is, and what becomes of it when it is started."""
+    (root / "unit").write_text(f"state={state} type={kind} restarts=0\n")
+    (root / "after").write_text(f"echo 'state={after} type={kind}' >$ROOT/unit\n")
+    (root / "bin/systemctl").write_text(SYSTEMCTL.format(root=root))
+    (root / "bin/systemctl").chmod(0o755)
+
+
 def test_a_restart_that_a_failure_prevented_is_made_up_for(tmp_path):
     step = (
         'echo new | write "$OUT" "$(id -un):$(id -gn)" 0600\n[ -e "$OUT.mended" ]\nserve x.service'
     )
     write_host(tmp_path, {"10-serve": step})
-    (tmp_path / "bin/systemctl").write_text(f'#!/bin/bash\necho "$*" >>{tmp_path}/calls\n')
-    (tmp_path / "bin/systemctl").chmod(0o755)
+    write_unit(tmp_path, after="active restarts=0", state="active")
     assert run_steps(tmp_path) == 1
     (tmp_path / "out.mended").touch()
     assert run_steps(tmp_path) == 0
-    assert (tmp_path / "calls").read_text().splitlines()[-1] == "restart x.service"
+    assert (tmp_path / "calls").read_text() == "restart x.service\n"
     write_secrets(tmp_path)
     assert run_steps(tmp_path, "--again") == 0
-    assert (tmp_path / "calls").read_text().splitlines()[-1] == "start x.service"
+    assert (tmp_path / "calls").read_text() == "restart x.service\n", "it runs, and nothing is new"
+
+
+@pytest.mark.parametrize(
+    ("after", "kind", "status"),
+    [
+        ("active restarts=0", "exec", 0),
+        ("failed restarts=0", "exec", 1),
+        ("activating restarts=1", "simple", 1),
+        ("active restarts=2", "simple", 1),
+        ("inactive restarts=0", "oneshot", 0),
+    ],
+)
+def test_a_service_that_ends_right_after_its_start_fails_its_step(tmp_path, after, kind, status):
+    write_host(tmp_path, {"10-serve": "serve x.service"})
+    write_unit(tmp_path, after, kind=kind)
+    assert run_steps(tmp_path) == status
+    log = (tmp_path / "var/log/rackseed-steps.log").read_text()
+    assert ("its last words\n10-serve: x.service ended again" in log) == (status == 1)
 
 
 MARIADB = """\
