@@ -187,7 +187,8 @@ class Libyal:
             return Entry.of(mode, 0 if folder else found.size)
         mode = found.file_mode
         size = found.size if stat.S_ISREG(mode) or stat.S_ISLNK(mode) else 0
-        return Entry.of(mode, size, found.owner_identifier, found.group_identifier)
+        modified = found.get_modification_time_as_integer() // 10**9
+        return Entry.of(mode, size, found.owner_identifier, found.group_identifier, modified)
 
 
 _SPARSE = 1

@@ -25,7 +25,8 @@ class Folder:
         except OSError:
             return None
         sized = stat.S_ISREG(about.st_mode) or stat.S_ISLNK(about.st_mode)
-        return Entry.of(about.st_mode, about.st_size if sized else 0, about.st_uid, about.st_gid)
+        size = about.st_size if sized else 0
+        return Entry.of(about.st_mode, size, about.st_uid, about.st_gid, int(about.st_mtime))
 
     def names(self, path: str) -> Sequence[str]:
         try:

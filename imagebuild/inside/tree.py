@@ -52,11 +52,13 @@ class Entry:
     """Bytes; 0 for all but files and links."""
     owner: int = 0
     group: int = 0
+    modified: int = 0
+    """Seconds since 1970; 0 on FAT, whose times are local to nobody knows where."""
 
     @classmethod
-    def of(cls, mode: int, size: int, owner: int = 0, group: int = 0) -> "Entry":
+    def of(cls, mode: int, size: int, owner: int = 0, group: int = 0, modified: int = 0) -> "Entry":
         """From what stat(2) says."""
-        return cls(Kind.of(mode), stat.S_IMODE(mode), size, owner, group)
+        return cls(Kind.of(mode), stat.S_IMODE(mode), size, owner, group, modified)
 
 
 class FileSystem(Protocol):

@@ -98,12 +98,46 @@ def test_a_driver_image_has_the_module_of_its_branch(tmp_path, module, version, 
     kernel(tmp_path)
     programs = {
         "modinfo": MODINFO.format(module=module, version=version),
-        "systemctl": "exit 1",
+        "systemctl": '[ "$*" = "enable nvidia-persistenced.service" ]',
     }
     hook = here("rackseed-gpu-driver/post-install.d/70-rackseed-nvidia-check", tmp_path, programs)
     done = run_hook(hook, RACKSEED_NVIDIA_BRANCH="580")
     assert (done.returncode == 0) is not error, done.stderr
     assert error in done.stderr
+
+
+def test_a_driver_image_without_the_persistence_daemon_is_not_built(tmp_path):
+    kernel(tmp_path)
+    programs = {
+        "modinfo": MODINFO.format(module="nvidia", version="580.95.05"),
+        "systemctl": "echo no such unit >&2; exit 1",
+    }
+    hook = here("rackseed-gpu-driver/post-install.d/70-rackseed-nvidia-check", tmp_path, programs)
+    done = run_hook(hook, RACKSEED_NVIDIA_BRANCH="580")
+    assert done.returncode != 0
+    assert "no such unit" in done.stderr
+
+
+def test_debians_driver_gets_headers_of_this_kernel_and_of_the_next(tmp_path):
+    kernel(tmp_path, "6.1.0-1-cloud-amd64")
+    calls = tmp_path / "calls"
+    names = "linux-image-6.1.0-1-cloud-amd64 linux-image-cloud-amd64"
+    programs = {
+        "apt-get": f'echo "$*" >> {calls}',
+        "dpkg-query": f"printf '%s\\n' {names}",
+        "dkms": f'echo "dkms $*" >> {calls}',
+    }
+    hook = here("rackseed-gpu-driver/install.d/60-rackseed-nvidia", tmp_path, programs)
+    done = run_hook(hook, DISTRO_NAME="debian", RACKSEED_NVIDIA_BRANCH="535")
+    assert done.returncode == 0, done.stderr
+    said = calls.read_text(encoding="utf-8").splitlines()
+    assert said[:2] == [
+        "install --assume-yes linux-headers-6.1.0-1-cloud-amd64",
+        "install --assume-yes linux-headers-cloud-amd64",
+    ]
+    assert said[-1] == "dkms autoinstall -k 6.1.0-1-cloud-amd64"
+    unit = tmp_path / "etc/systemd/system/nvidia-persistenced.service.d/rackseed.conf"
+    assert "ExecCondition=" in unit.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

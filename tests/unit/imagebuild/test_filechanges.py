@@ -1,0 +1,37 @@
+"""In which files two systems differ, and in what."""
+
+import os
+
+from imagebuild.filechanges import What, changes
+from imagebuild.inside.folder import open_folder
+from imagebuild.inside.tree import Tree
+from tests.unsealed import make
+
+FILES = {"etc/one": "1", "etc/two": "2", "etc/link": "-> one", "etc/folder/": "", "etc/gone": "x"}
+
+
+def test_every_difference_has_its_path_and_its_kind(tmp_path):
+    old, new = make(tmp_path / "old", FILES), make(tmp_path / "new", FILES)
+    (new / "etc/one").write_text("3")
+    (new / "etc/two").chmod(0o600)
+    (new / "etc/link").unlink()
+    (new / "etc/link").symlink_to("two")
+    (new / "etc/gone").unlink()
+    (new / "etc/more").write_text("")
+    (new / "etc/folder").rmdir()
+    (new / "etc/folder").write_text("")
+    for root in (old, new):
+        for path in (root, *root.rglob("*")):
+            os.utime(path, (10, 10), follow_symlinks=False)
+    os.utime(new / "etc/two", (10, 11))
+    with open_folder(old) as before, open_folder(new) as after:
+        found = {one.path: one.what for one in changes(Tree(before), Tree(after))}
+        assert list(changes(Tree(before), Tree(before))) == []
+    assert found == {
+        "etc/folder": (What.KIND,),
+        "etc/gone": (What.REMOVED,),
+        "etc/link": (What.CONTENT,),
+        "etc/more": (What.ADDED,),
+        "etc/one": (What.CONTENT,),
+        "etc/two": (What.MODE, What.TIME),
+    }
