@@ -1,11 +1,17 @@
 """Options and fixtures of all tests."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # We run in the background of a shell: programs that tests interrupt must not inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

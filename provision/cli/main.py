@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from provision.cli.report import ExitStatus, run_to_status, status_table
+from provision.cli.start import interruptible
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401
         """Hand parsing to the real command; what runs is the context's own command."""
-        return self.load().make_context(*args, **extra)
+        command = self.load()
+        interruptible()
+        return command.make_context(*args, **extra)
 
 
 def with_plain_arguments(command: Any) -> Any:  # noqa: ANN401

@@ -171,6 +171,11 @@ def run_to_status(command: Callable[[], object]) -> int:
         return ExitStatus.INTERRUPTED
     except typer.Abort:
         return ExitStatus.FAILED
+    except RuntimeError as error:
+        # Python 3.11 makes one of whatever comes up while a class is created.
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        return ExitStatus.INTERRUPTED
     except (ProvisionError, PxeError, rpm.RpmError, image.ImageError) as error:
         show_exception(error)
         return status_of(error) or ExitStatus.FAILED

@@ -15,16 +15,8 @@ from provision.simulation.errors import ServerNotReady
 
 READY_LIMIT = 90.0
 """Seconds until the server serves: it may have to build the ramdisk first."""
-START = """\
-import signal, sys
-signal.signal(signal.SIGTERM, signal.default_int_handler)
-try:
-    from provision.cli.main import main
-    main()
-except KeyboardInterrupt:
-    sys.exit(130)
-"""
-"""An end that is asked for while we are still importing counts as Ctrl-C."""
+START = "import signal; from provision.cli import start; start.rackseed(signal.SIGTERM)"
+"""In a world of its own the first process hears only signals that it has asked for."""
 READY_WORD = "serving "
 """How the line begins that `rackseed serve` prints once all its ports are open."""
 

@@ -8,7 +8,7 @@ docs/decisions/0005). Nothing needs root: an ordinary user is root inside, and o
 
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -60,25 +60,34 @@ def enter(unshare: Path, argv: Sequence[str], env: Mapping[str, str]) -> int:
 
 @contextmanager
 def endings_interrupt() -> Iterator[None]:
-    """Have the signals that ask for an end raise KeyboardInterrupt, as Ctrl-C does."""
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, *ENDING)}
-    try:
+    """Have the signals that ask for an end raise KeyboardInterrupt, as Ctrl-C does.
+
+    One that is ignored stays so: nohup and shells have what runs in the background ignore some.
+    """
+    numbers = (signal.SIGINT, *ENDING)
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    with _handled(heard, _interrupt):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def deaf() -> Iterator[None]:
     """Ignore those signals while things are put away: a second Ctrl-C must not leave half."""
-    numbers = (signal.SIGINT, *ENDING)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    with _handled((signal.SIGINT, *ENDING), signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handled(
+    numbers: Sequence[signal.Signals],
+    handler: signal.Handlers | Callable[[int, FrameType | None], None],
+) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

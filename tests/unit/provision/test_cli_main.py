@@ -3,10 +3,8 @@
 import errno
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,7 @@ from provision.inventory.model import Place
 from provision.inventory.problems import InventoryInvalid, Problem
 from pxe.errors import MissingProgram
 
-RUN = [sys.executable, "-c", "from provision.cli.main import main; main()"]
+RUN = [sys.executable, "-c", "from provision.cli.start import rackseed; rackseed()"]
 
 
 def installed_commands() -> list[str]:
@@ -53,7 +51,7 @@ def test_arguments_are_named_as_people_type_them(capsys, command, line):
 
 def test_every_module_of_commands_is_in_the_table():
     modules = {f"provision.cli.{path.stem}" for path in Path(cli.__file__).parent.glob("*.py")}
-    names = ("__init__", "main", "options", "progress", "report")
+    names = ("__init__", "main", "options", "progress", "report", "start")
     shared = {f"provision.cli.{name}" for name in names}
     assert modules - shared <= {entry.module for entry in COMMANDS.values()}
 
@@ -215,23 +213,12 @@ def test_interruption_is_status_130():
     assert report.run_to_status(raising(KeyboardInterrupt())) == 130  # type: ignore[arg-type]
 
 
-def test_ctrl_c_in_a_real_process_is_status_130(tmp_path):
-    fifo = tmp_path / "rack.yaml"
-    os.mkfifo(fifo)
-    process = subprocess.Popen([*RUN, "check", "-i", str(fifo)], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 30
-    while True:  # until the command waits for someone to write its inventory
-        try:
-            writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    os.close(writer)
-    assert process.returncode == 130
-    assert errors == b""
+def test_interruption_that_python_took_for_an_error_is_status_130():
+    wrapped = RuntimeError("Error calling __set_name__ on an attribute")
+    wrapped.__cause__ = KeyboardInterrupt()
+    assert report.run_to_status(raising(wrapped)) == 130
+    with pytest.raises(RuntimeError, match="another"):
+        report.run_to_status(raising(RuntimeError("another")))
 
 
 def test_examples_are_not_rewrapped():
