@@ -5,7 +5,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address
@@ -199,6 +199,16 @@ def _beating(beat: Beat) -> asyncio.Task[None]:
 
 
 def _sigterm() -> asyncio.Event:
+    """Set by SIGTERM, which then stays without effect until the process has put all away.
+
+    The loop's own handler would be gone with the loop, before the site has written what it has.
+    """
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    loop = asyncio.get_running_loop()
+
+    def end(*_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(stop.set)
+
+    signal.signal(signal.SIGTERM, end)
     return stop

@@ -114,6 +114,8 @@ def supervise(
 ) -> None:
     """Run all planes until SIGTERM or SIGINT; SIGHUP is handed on to each, then to `on_reload`.
 
+    SIGINT that is ignored when we begin stays ignored.
+
     A plane is pickled anew for each start: `on_reload` may change what later starts get.
 
     `prepare` is called first in each new process (logging, for example) and must be picklable.
@@ -162,7 +164,9 @@ class _Signals:
         self._undo = ExitStack()
 
     def __enter__(self) -> "_Signals":
-        for number in (*STOPS, signal.SIGHUP):
+        # Shells have what runs in the background ignore Ctrl-C, which is for the foreground.
+        deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        for number in (signal.SIGTERM, signal.SIGHUP, *(() if deaf else (signal.SIGINT,))):
             self._undo.callback(signal.signal, number, signal.getsignal(number))
             signal.signal(number, lambda got, _frame: self._received.append(got))
         self._undo.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(self._waker.fileno()))

@@ -106,6 +106,11 @@ def note_words(words: list[str], note: Path, ready) -> None:
     wait_for_term(note.with_name(words[-1]), ready)
 
 
+def supervise_in_the_background(note: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    supervise_one(wait_for_term, note)
+
+
 def supervise_and_learn(note: Path) -> None:
     words = ["old"]
     plane = Plane("one", partial(note_words, words, note))
@@ -186,6 +191,19 @@ def test_sigterm_ends_everything_in_order(running):
     process.join(10)
     assert process.exitcode == 0
     assert not any(alive(pid) for note in notes for pid in pids(note))
+
+
+def test_ctrl_c_is_not_for_a_server_in_the_background(tmp_path):
+    note = tmp_path / "note"
+    process = get_context("spawn").Process(target=supervise_in_the_background, args=(note,))
+    process.start()
+    until(lambda: pids(note))
+    os.kill(process.pid, signal.SIGINT)
+    os.kill(pids(note)[0], signal.SIGKILL)
+    until(lambda: len(pids(note)) == 2)  # it serves on
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(20)
+    assert process.exitcode == 0
 
 
 def test_a_plane_that_cannot_start_is_named_and_nothing_is_left(tmp_path):
