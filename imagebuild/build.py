@@ -16,6 +16,7 @@ from imagebuild.buildlog import is_full, reasons
 from imagebuild.errors import (
     BuildFailed,
     DiskFull,
+    NotAsPromised,
     NotProven,
     NotSealed,
     SourceUnavailable,
@@ -23,6 +24,7 @@ from imagebuild.errors import (
     ToolMissing,
 )
 from imagebuild.evidence import read_contents, write_evidence
+from imagebuild.gpucheck import check_image
 from imagebuild.hostapt import with_host_mirrors
 from imagebuild.machine import check_tools
 from imagebuild.making import describe
@@ -97,8 +99,8 @@ class Built:
 def build_image(recipe: Recipe, way: Way) -> Built:
     """Build one image. Its file has its name when it is whole, sealed and on disk, or never.
 
-    Raises BadInput, BuildFailed, NotSealed, NotProven, SourceUnavailable, ToolMissing, DiskFull,
-    Stopped.
+    Raises BadInput, BuildFailed, NotSealed, NotAsPromised, NotProven, SourceUnavailable,
+    ToolMissing, DiskFull, Stopped.
     """
     check_tools(recipe, way.machine)
     settings = with_host_mirrors(way.settings, recipe)
@@ -107,7 +109,8 @@ def build_image(recipe: Recipe, way: Way) -> Built:
         folder.mkdir(parents=True, exist_ok=True)
     draft = plan_build(recipe, settings, way.machine)
     left = [draft.partial, beside.apart(draft.final)]
-    with alone(draft.final), workshop(settings.cache, left) as shop:
+    places = workshop(settings.cache, left, in_memory=draft.tmpfs > 0)
+    with alone(draft.final), places as shop:
         story = _Story(recipe, way, _placed(draft, way, shop), shop)
         kept = story.choose()
         try:
@@ -200,21 +203,24 @@ class _Story:
         """Raises what a failed run's log tells."""
         if is_full(self.log):
             where = self.full_folder()
-            error = DiskFull(f"{self.recipe.name}: no room left in {where}")
             if self.plan.tmpfs and where == self.shop.work:
-                error.add_note("--no-tmpfs works on disk instead of in memory")
-            raise error
+                room = f"no room left in the {self.plan.tmpfs} MiB of memory that it worked in"
+                error = DiskFull(f"{self.recipe.name}: {room}")
+                error.add_note("--no-tmpfs works on disk instead")
+                raise error
+            raise DiskFull(f"{self.recipe.name}: no room left in {where}")
         raise BuildFailed(self.recipe.name, self.log, reasons(self.log))
 
     def full_folder(self) -> Path:
         """The folder to which the phase that failed was writing, told apart by what is free."""
         if self._phases[-1][0] is Phase.PACKING:
             return self.plan.settings.output
-        places = (self.shop.work, self.shop.folder)
-        return next((one for one in places if shutil.disk_usage(one).free < TIGHT), places[0])
+        work, folder = self.shop.work, self.shop.folder
+        seen = (folder,) if self.plan.tmpfs else (work, folder)  # its tmpfs ended with the build
+        return next((one for one in seen if shutil.disk_usage(one).free < TIGHT), work)
 
     def verify(self) -> SealReport:
-        """Look into the finished file. Raises NotSealed with every finding."""
+        """Look into the finished file. Raises NotSealed with every finding, NotAsPromised."""
         self.came_to(Phase.VERIFYING)
         plan = self.plan
         beside.make_apart(plan.final)
@@ -226,6 +232,8 @@ class _Story:
             error = NotSealed("\n".join([f"{self.recipe.name} is not sealed:", *found]))
             error.add_note(f"the report is {kept}; the image was removed")
             raise error
+        if missing := check_image(self.recipe, plan.partial):
+            raise NotAsPromised("\n".join([f"{self.recipe.name} is not as promised:", *missing]))
         return report
 
     def prove(self, sha256: str) -> bool:

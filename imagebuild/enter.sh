@@ -1,14 +1,15 @@
 #!/bin/sh
 # Run a build in mount and process namespaces that are already its own.
 #   enter.sh WORK MEGABYTES DEVICES JOB
-# MEGABYTES: of a tmpfs at WORK; 0: WORK stays on disk. DEVICES: `private` for device nodes of our
-# own, so that nothing in the build can touch the machine's. JOB: the shell script to run, with an
-# empty environment. Every mount and process ends with the namespaces.
+# MEGABYTES: of a tmpfs mounted on the folder that WORK lies in; 0: WORK is there, on disk.
+# DEVICES: `private` for device nodes of our own, so that nothing in the build can touch the
+# machine's. JOB: the shell script to run, with an empty environment. Every mount and process ends
+# with the namespaces.
 set -eu
 work=$1 megabytes=$2 devices=$3 job=$4
 
 if [ "$megabytes" -gt 0 ]; then
-    mount -t tmpfs -o "mode=755,size=${megabytes}m" rackseed "$work"
+    mount -t tmpfs -o "mode=755,size=${megabytes}m" rackseed "${work%/*}"
 fi
 mkdir -p "$work/home"
 

@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ INFO_SIZE = 232
 NAME_OFFSET = 56
 NAME_SIZE = 64
 """Of lo_file_name in struct loop_info64: the path as losetup was given it, cut off."""
+PATIENCE = 10.0
+"""Seconds."""
 
 
 def attached() -> Iterator[tuple[Path, str]]:
@@ -35,18 +38,36 @@ def attached() -> Iterator[tuple[Path, str]]:
 
 
 def detach_below(folder: Path) -> list[Path]:
-    """Detach every loop device whose file lay in `folder`; returns them."""
-    found = [device for device, name in attached() if Path(name).is_relative_to(folder)]
-    for device in found:
-        log.info("detach what a killed build left device=%s", device)
-        _drop_partitions(device)
-        with suppress(OSError):  # somebody else was faster, or it is busy and goes when it is not
-            descriptor = os.open(device, os.O_RDONLY)
-            try:
-                fcntl.ioctl(descriptor, LOOP_CLR_FD)
-            finally:
-                os.close(descriptor)
-    return found
+    """Detach every loop device whose file lay in `folder`; returns those that stay in use.
+
+    The namespaces of a killed build end a moment after its last process, and what was mounted in
+    them with them: until then a device is busy, and we wait PATIENCE seconds for it.
+    """
+    deadline = time.monotonic() + PATIENCE
+    seen: set[Path] = set()
+    while busy := [device for device, name in attached() if Path(name).is_relative_to(folder)]:
+        for device in busy:
+            if device not in seen:
+                log.info("detach what a killed build left device=%s", device)
+            seen.add(device)
+            _drop_partitions(device)
+            with suppress(OSError):  # somebody else was faster
+                _detach(device)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    for device in seen.difference(busy):
+        _drop_partitions(device)  # those that were mounted outlive the file
+    return busy
+
+
+def _detach(device: Path) -> None:
+    """Detach a device's file, now or when its last user is gone."""
+    descriptor = os.open(device, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, LOOP_CLR_FD)
+    finally:
+        os.close(descriptor)
 
 
 # linux/blkpg.h

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild.disks import disk_config
+from imagebuild.disks import Ids, disk_config, same_ids
 from imagebuild.phases import PACKING_MARK
 from imagebuild.recipe import BlockDevice, Compression, GpuKind, Recipe
 from imagebuild.systems import Packaging
@@ -62,11 +62,13 @@ class Settings:
     cache: Path
     """What builds keep for one another."""
     work: Path
-    """This build's own folder; a tmpfs is mounted there when memory allows."""
+    """This build's own folder, on a tmpfs when memory allows."""
     archives: Path | None = None
     """A folder of this build's own with packages that earlier builds fetched."""
     mirror: str | None = None
     security_mirror: str | None = None
+    snapshot: str | None = None
+    """When the mirrors were as they are to be: `20261101T060000Z`."""
     compression: Compression | None = None
     offline: bool = False
     local_base: Path | None = None
@@ -154,6 +156,7 @@ def elements(recipe: Recipe) -> tuple[str, ...]:
 def environment(recipe: Recipe, settings: Settings, machine: Machine) -> dict[str, str]:
     """Every variable of the build, sorted by name."""
     path = f"{PROGRAMS}:{machine.programs}:{machine.path}"
+    ids = Ids() if settings.epoch is None else same_ids(recipe, settings.epoch)
     found = {
         "PATH": path,
         "HOME": str(settings.work / "home"),
@@ -169,7 +172,7 @@ def environment(recipe: Recipe, settings: Settings, machine: Machine) -> dict[st
         "DIB_RELEASE": recipe.release,
         "DIB_CLOUD_INIT_DATASOURCES": ", ".join(recipe.data_sources),
         "DIB_BOOTLOADER_DEFAULT_CMDLINE": " ".join(recipe.kernel_arguments) or "net.ifnames=1",
-        "DIB_BLOCK_DEVICE_CONFIG": disk_config(recipe, machine.device_mapper, machine.vfat),
+        "DIB_BLOCK_DEVICE_CONFIG": disk_config(recipe, machine.device_mapper, machine.vfat, ids),
         "DIB_GRUB_TIMEOUT": "1",
         "DIB_NO_TIMER_CHECK": "False",
         **_packaging(recipe, settings),
@@ -198,6 +201,7 @@ def _packaging(recipe: Recipe, settings: Settings) -> dict[str, str]:
         **({"RACKSEED_APT_ARCHIVES": str(settings.archives)} if settings.archives else {}),
         "RACKSEED_PUBLIC_MIRROR": recipe.system.mirror,
         "RACKSEED_PUBLIC_SECURITY_MIRROR": recipe.system.security_mirror,
+        **({"RACKSEED_SNAPSHOT": settings.snapshot} if settings.snapshot else {}),
     }
     if recipe.system.name == "ubuntu":
         # DIB_APT_KEYRING would do, but asks for apt-key, which newer releases have no more.

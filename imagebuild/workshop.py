@@ -30,6 +30,11 @@ WORK_BASE = "/var/tmp"
 """On disk everywhere; /tmp is memory on many systems, and some builds are to keep out of it."""
 WORK_PREFIX = "rackseed-image-"
 """Of the work folder; short, for a loop device keeps 63 characters of its file's path."""
+MEMORY = Path("/run/rackseed")
+"""Where each build's namespaces mount a tmpfs of their own. It is never removed: removing a mount
+point takes the mount away from every namespace, yet leaves what is mounted below it attached, and
+then the disk mounted there, its loop device and the file in the tmpfs keep one another for ever
+(Linux, __detach_mounts)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Workshop:
     folder: Path
     """On disk: the job, kept hooks, links to kept packages."""
     work: Path
-    """Where diskimage-builder works; often a tmpfs that only the build sees."""
+    """Where diskimage-builder works; in memory it is there only for the build's own processes."""
 
 
 @contextmanager
@@ -74,7 +79,9 @@ def _is_there(descriptor: int, place: Path) -> bool:
 
 
 @contextmanager
-def workshop(cache: Path, partials: Sequence[Path]) -> Iterator[Workshop]:
+def workshop(
+    cache: Path, partials: Sequence[Path], *, in_memory: bool = False
+) -> Iterator[Workshop]:
     """Make the places of a build; whatever is left of it is removed at the end."""
     sweep(cache)
     running = cache / RUNNING
@@ -82,7 +89,11 @@ def workshop(cache: Path, partials: Sequence[Path]) -> Iterator[Workshop]:
     folder = Path(tempfile.mkdtemp(dir=running, prefix=f"{os.getpid()}-"))
     with (folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        work = Path(tempfile.mkdtemp(dir=WORK_BASE, prefix=WORK_PREFIX))
+        if in_memory:
+            MEMORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+            work = MEMORY / folder.name
+        else:
+            work = Path(tempfile.mkdtemp(dir=WORK_BASE, prefix=WORK_PREFIX))
         left = {"work": str(work), "partials": [str(path) for path in partials]}
         (folder / LEFT).write_text(json.dumps(left), encoding="utf-8")
         try:
@@ -115,16 +126,19 @@ def _is_being_made(folder: Path) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Remove all that one build has outside the caches."""
+    """Remove all that one build has outside the caches; what is still in use stays listed."""
     with suppress(OSError, ValueError, LookupError, TypeError):
         left = json.loads((folder / LEFT).read_text(encoding="utf-8"))
-        work = Path(left["work"])
-        if work.name.startswith(WORK_PREFIX):
-            detach_below(work)
-            shutil.rmtree(work, ignore_errors=True)
         for partial in map(Path, left["partials"]):
             if partial.name.endswith(".partial"):
                 _remove(partial)
+        work = Path(left["work"])
+        if work.parent == MEMORY or work.name.startswith(WORK_PREFIX):
+            if busy := detach_below(work):
+                log.warning("left for the next build to clear devices=%s", " ".join(map(str, busy)))
+                return
+            if work.parent != MEMORY:
+                shutil.rmtree(work, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 

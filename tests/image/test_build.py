@@ -18,7 +18,7 @@ from imagebuild.loops import attached
 from imagebuild.phases import Phase
 from imagebuild.recipes import load_recipe
 from imagebuild.systems import DEBIAN_MIRROR
-from imagebuild.workshop import RUNNING, WORK_PREFIX, sweep
+from imagebuild.workshop import MEMORY, RUNNING, WORK_PREFIX, sweep
 
 KILLS = int(os.environ.get("RACKSEED_KILLS", "3"))
 """How often a build is killed; ten in the long suite."""
@@ -26,11 +26,17 @@ KILLS = int(os.environ.get("RACKSEED_KILLS", "3"))
 pytestmark = pytest.mark.timeout(900)
 
 
+LOOPS = frozenset(attached())
+"""Of this machine, before any test."""
+WORK = (WORK_PREFIX, f"{MEMORY}/")
+
+
 def traces(cache: Path, output: Path) -> list[str]:
     """What builds that ended left on this machine."""
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
-    found = [line for line in mounts.splitlines() if WORK_PREFIX in line]
-    found += [f"{device} {name}" for device, name in attached() if WORK_PREFIX in name]
+    lines = [f"{device} {name}" for device, name in set(attached()) - LOOPS]
+    found = [line for line in (*mounts.splitlines(), *lines) if any(word in line for word in WORK)]
+    found += list(map(str, MEMORY.glob("*")))
     found += [str(path) for path in output.glob(".*.partial")]
     found += [str(path) for path in (cache / RUNNING).glob("*")]
     for entry in Path("/proc").glob("[0-9]*"):
@@ -38,7 +44,7 @@ def traces(cache: Path, output: Path) -> list[str]:
             words = (entry / "cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if WORK_PREFIX in words:
+        if any(word in words for word in WORK):
             found.append(words.replace("\0", " "))
     return found
 

@@ -18,7 +18,7 @@ from imagebuild.pool import lend, take_back, trim
 from imagebuild.recipes import load_recipe
 from imagebuild.repositories import fetch, repository_state, state_urls, without_dates
 from imagebuild.systems import DEBIAN_MIRROR
-from imagebuild.workshop import LEFT, LOCK, RUNNING, sweep, workshop
+from imagebuild.workshop import LEFT, LOCK, MEMORY, RUNNING, sweep, workshop
 
 SETTINGS = Settings(output=Path("/images"), cache=Path("/cache"), work=Path("/work"))
 
@@ -31,6 +31,31 @@ def test_the_places_of_a_build_are_gone_after_it(tmp_path):
         assert len(str(shop.work / "dib_image.XXXXXXXX/image0.raw")) < 63
         assert shop.work.parent == Path("/var/tmp")  # where /tmp is memory, --no-tmpfs means it
     assert not partial.exists()
+    assert not shop.work.exists()
+    assert not shop.folder.exists()
+
+
+def test_a_build_in_memory_has_a_place_that_stays(tmp_path, monkeypatch):
+    """See MEMORY: a mount point that is removed keeps loop devices alive for ever."""
+    stays = tmp_path / "run"
+    monkeypatch.setattr("imagebuild.workshop.MEMORY", stays)
+    with workshop(tmp_path, [], in_memory=True) as shop:
+        assert shop.work.parent == stays
+        assert not shop.work.exists()
+    assert stays.is_dir()
+    assert list((tmp_path / RUNNING).iterdir()) == []
+    assert len(str(MEMORY / "1234567-abcdefgh" / "dib_image.XXXXXXXX/image0.raw")) < 63
+
+
+def test_what_is_still_in_use_is_listed_for_the_next_build(tmp_path, monkeypatch):
+    busy = [Path("/dev/loop9")]
+    monkeypatch.setattr("imagebuild.workshop.detach_below", lambda work: busy)
+    with workshop(tmp_path, []) as shop:
+        pass
+    assert shop.work.is_dir()
+    assert (shop.folder / LEFT).exists()
+    busy.clear()
+    assert sweep(tmp_path) == [shop.folder]
     assert not shop.work.exists()
     assert not shop.folder.exists()
 
