@@ -91,6 +91,7 @@ class EspNode(NodeBase):  # type: ignore[misc]  # untyped
         self.mount_point = config["mount_point"]
         self.label = config["label"]
         self.options = config.get("options", "defaults")
+        self.volume_id: str = config.get("volume_id", "")
 
     def get_edges(self) -> tuple[list[str], list[str]]:
         """We come after our partition and the root's mount, and so go before them."""
@@ -99,7 +100,8 @@ class EspNode(NodeBase):  # type: ignore[misc]  # untyped
     def create(self) -> None:
         """Make the file system, and tell fstab of it as if it were mounted."""
         device = self.state["blockdev"][self.base]["device"]
-        exec_sudo(["mkfs.vfat", "-F", "32", "-n", self.label, device])
+        own = ["-i", self.volume_id] if self.volume_id else []
+        exec_sudo(["mkfs.vfat", "-F", "32", "-n", self.label, *own, device])
         folder = self.folder()
         exec_sudo(["mkdir", "-p", str(folder)])
         self.state["filesys"][self.name] = {

@@ -32,6 +32,10 @@ class NotSealed(ImageError):
     """A finished image still carries an identity or a leftover; its report names each."""
 
 
+class NotAsPromised(ImageError):
+    """A finished image lacks what its recipe says it has."""
+
+
 class NotProven(ImageError):
     """A finished image did not boot as it should."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from imagebuild.mirrors import with_snapshot
 from imagebuild.plan import Settings
 from imagebuild.recipe import Recipe
 
@@ -37,6 +38,8 @@ def host_mirror(system: str, kind: str = "main", apt: Path = APT) -> str | None:
 
 def with_host_mirrors(settings: Settings, recipe: Recipe, apt: Path = APT) -> Settings:
     """The settings with this machine's mirrors of a recipe's system, where a person named none."""
+    if settings.snapshot is not None:
+        return with_snapshot(settings, recipe)
     if settings.mirror or settings.security_mirror:
         return settings
     system = recipe.system

@@ -1,6 +1,9 @@
 """Mirrors that a person names: which addresses will do, and which systems can use one."""
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from imagebuild.errors import BadInput
@@ -14,8 +17,15 @@ def check_mirrors(settings: Settings, recipes: Iterable[Recipe]) -> None:
     for option, address in named.items():
         if address is not None:
             _check_address(option, address)
+    if settings.snapshot is not None:
+        snapshot_time(settings.snapshot)
     for recipe in recipes:
         system = recipe.system
+        if settings.snapshot is not None and not system.snapshots:
+            raise BadInput(
+                f"--snapshot: earlier states of {system.name} are kept nowhere that we know, "
+                "expected debian or ubuntu"
+            )
         usable = {"--mirror": system.other_mirrors, "--security-mirror": system.name == "debian"}
         for option, address in named.items():
             if address is not None and not usable[option]:
@@ -23,6 +33,49 @@ def check_mirrors(settings: Settings, recipes: Iterable[Recipe]) -> None:
                     f"{option}: {recipe.name} is built from its public mirrors alone, "
                     f"expected a system that can use another"
                 )
+
+
+def snapshot_time(stamp: str) -> int:
+    """Seconds since 1970 of a snapshot's stamp. Raises BadInput.
+
+    >>> snapshot_time("20261101T060000Z")
+    1793512800
+    """
+    try:
+        if not re.fullmatch(r"\d{8}T\d{6}Z", stamp):
+            raise ValueError
+        return int(datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        raise BadInput(
+            f"--snapshot: found {stamp!r}, expected a time like 20261101T060000Z"
+        ) from None
+
+
+def with_snapshot(settings: Settings, recipe: Recipe) -> Settings:
+    """The settings with mirrors as they were at the snapshot's time, which is that of all files.
+
+    A mirror that a person named keeps snapshots itself, each below its stamp.
+    """
+    stamp, system = settings.snapshot, recipe.system
+    if stamp is None:
+        return settings
+    form = system.snapshots
+    main = _named(settings.mirror, stamp) or _snapshot(system.mirror, form, stamp)
+    security = _named(settings.security_mirror, stamp)
+    if security is None and system.name == "debian":
+        security = _snapshot(system.security_mirror, form, stamp)
+    epoch = snapshot_time(stamp) if settings.epoch is None else settings.epoch
+    return replace(settings, mirror=main, security_mirror=security, epoch=epoch)
+
+
+def _named(mirror: str | None, stamp: str) -> str | None:
+    return f"{mirror.rstrip('/')}/{stamp}" if mirror else None
+
+
+def _snapshot(mirror: str, form: str, stamp: str) -> str:
+    parts = urlsplit(mirror)
+    domain = parts.netloc.partition(".")[2]
+    return f"{parts.scheme}://snapshot.{domain}/{form.format(path=parts.path[1:], stamp=stamp)}"
 
 
 def public_address(text: str) -> str:

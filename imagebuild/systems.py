@@ -31,6 +31,8 @@ class System:
     mirror_variable: str = "DIB_DISTRIBUTION_MIRROR"
     other_mirrors: bool = True
     """Whether it can be built from another mirror: yum-minimal of diskimage-builder cannot."""
+    snapshots: str = ""
+    """Where, on the host `snapshot` beside the mirror's, its earlier states are; empty: nowhere."""
     open_gpu_modules: bool = True
     """Its driver images get NVIDIA's open kernel modules, not the proprietary ones."""
 
@@ -41,6 +43,7 @@ EL_STATE = (
     "RELEASE/AppStream/x86_64/os/repodata/repomd.xml",
 )
 DEBIAN_MIRROR = default("debian-minimal", "DIB_DISTRIBUTION_MIRROR")
+UBUNTU_MIRROR = default("ubuntu-common", "default_ubuntu_mirror")
 YUM_BOOTSTRAP = "08-yum-chroot"
 
 SYSTEMS: Mapping[str, System] = {
@@ -53,15 +56,17 @@ SYSTEMS: Mapping[str, System] = {
             DEB_STATE,
             "08-debootstrap",
             security_mirror=f"{DEBIAN_MIRROR}-security",
+            snapshots="archive/{path}/{stamp}",
             open_gpu_modules=False,
         ),
         System(
             "ubuntu",
             Packaging.DEB,
-            "http://archive.ubuntu.com/ubuntu",
+            UBUNTU_MIRROR,
             (*DEB_STATE, "dists/RELEASE-security/InRelease"),
             "08-debootstrap",
-            security_mirror="http://archive.ubuntu.com/ubuntu",
+            security_mirror=UBUNTU_MIRROR,
+            snapshots="{path}/{stamp}",
         ),
         # The base image is dated and has a digest of its own; its repositories will not change.
         System(

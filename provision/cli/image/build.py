@@ -50,6 +50,13 @@ def build(
     security_mirror: Annotated[
         str | None, typer.Option(metavar="URL", help="Of Debian's security updates.")
     ] = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAMP",
+            help="Take Debian's or Ubuntu's packages as they were then: 20261101T060000Z.",
+        ),
+    ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="What builds keep; by default ~/.cache/rackseed/image."),
@@ -113,6 +120,7 @@ def build(
         settings,
         mirror=mirror,
         security_mirror=security_mirror,
+        snapshot=snapshot,
         compression=compression,
         offline=offline,
         epoch=epoch,

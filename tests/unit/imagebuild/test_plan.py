@@ -10,7 +10,7 @@ from imagebuild.disks import disk_config
 from imagebuild.plan import ELEMENTS, PACKAGE, Machine, Settings, plan_build
 from imagebuild.recipe import BlockDevice, Compression
 from imagebuild.recipes import load_recipe, recipe_names
-from imagebuild.systems import DEBIAN_MIRROR
+from imagebuild.systems import DEBIAN_MIRROR, UBUNTU_MIRROR
 
 MACHINE = Machine(programs=Path("/venv/bin"), available=16000, cores=4)
 SETTINGS = Settings(output=Path("/images"), cache=Path("/cache"), work=Path("/build"))
@@ -20,7 +20,8 @@ DEBIAN = load_recipe("debian-12")
 def as_reviewed(script: str) -> str:
     """A plan without what lies elsewhere on each machine, or is not ours to name."""
     script = script.replace(str(PACKAGE), "/imagebuild")
-    return script.replace(DEBIAN_MIRROR, "http://mirror.example.org/debian")
+    script = script.replace(DEBIAN_MIRROR, "http://mirror.example.org/debian")
+    return script.replace(UBUNTU_MIRROR, "http://mirror.example.org/ubuntu")
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -57,6 +58,25 @@ def test_the_disk_is_the_same_on_every_machine(block_device, device_mapper, vfat
         return [{key: part.get(key) for key in keys} for part in inside["partitions"]]
 
     assert partitions(here) == partitions(there)
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_file_systems_of_one_epoch_have_the_same_ids(bare):
+    machine = replace(MACHINE, device_mapper=not bare, vfat=not bare)
+
+    def config(epoch, recipe=DEBIAN):
+        plan = plan_build(recipe, replace(SETTINGS, epoch=epoch), machine)
+        return plan.env["DIB_BLOCK_DEVICE_CONFIG"]
+
+    assert "uuid" not in config(None)
+    assert config(7) == config(7)
+    assert "uuid: " in config(7)
+    assert ("volume_id: '" if bare else "-F 32 -i ") in config(7)
+    ids = {config(7), config(8), config(7, load_recipe("debian-12-gpu")), config(None)}
+    assert len(ids) == 4
+    mbr = config(7, load_recipe("centos7"))
+    assert len(yaml.safe_load(mbr)) == 2
+    assert "uuid: " in mbr
 
 
 def test_the_work_is_in_memory_only_where_there_is_enough():
