@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from imagebuild.inside.image import check_images, open_image
 from imagebuild.inside.tree import Entry, Kind, Tree
@@ -33,6 +34,10 @@ class FileChange:
 
     def __str__(self) -> str:
         return f"/{self.path}: {', '.join(one.value for one in self.what)}"
+
+    def as_json(self) -> Mapping[str, Any]:
+        """For other programs."""
+        return {"path": f"/{self.path}", "what": [one.value for one in self.what]}
 
 
 def compare_files(old: Path, new: Path) -> list[FileChange]:

@@ -18,6 +18,10 @@ MIB = 1 << 20
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A qcow2 or raw file.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one.")],
+    files: Annotated[
+        bool,
+        typer.Option("--files", help="Compare every file too: content, mode, owner, time."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Tell packages that came, went or changed, where the size went, and what the seal says.
@@ -28,12 +32,20 @@ def diff(
       build-image diff images/debian-12.qcow2 new/debian-12.qcow2
     """
     from imagebuild.difference import compare_images
+    from imagebuild.filechanges import compare_files
 
     found = compare_images(old, new)
+    changes = compare_files(old, new) if files else []
     if as_json:
-        report.print_json(found.as_json())
+        more = {"files": [one.as_json() for one in changes]} if files else {}
+        report.print_json({**found.as_json(), **more})
         return
     _show(found)
+    if files:
+        report.print_line()
+        report.print_line(f"differ: {len(changes)} files")
+        for one in changes:
+            report.print_line(f"  {one}")
 
 
 def _show(found: "Difference") -> None:
