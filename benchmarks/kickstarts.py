@@ -19,6 +19,7 @@ from provision import deploy, verify_answers
 from provision.cli.check import find_problems
 from provision.inventory.load import load
 from provision.inventory.model import Inventory
+from provision.plan import MASKED_PIN
 
 HEAD = """\
 network: {interface: br-prov, subnet: 10.0.0.0/8, gateway: 10.255.0.1, server: 10.255.0.3}
@@ -34,6 +35,7 @@ racks:
 """
 FIRST = int(IPv4Address("10.1.0.0"))
 BASE = "http://10.255.0.3"
+SECRETS = deploy.SecretsServer("https://10.255.0.3:443", MASKED_PIN)
 ABOUT_ANSWERS = "answer", "kickstart", "boot script"
 
 
@@ -68,7 +70,7 @@ def _processors() -> float:
 
 def render_all(rack: Inventory) -> None:
     """Every host's answer, as it would be handed out."""
-    report, secrets = f"{BASE}/report/x", f"{BASE}/answer/x"
+    report, secrets = f"{BASE}/report/x", SECRETS.source("x")
     for host in rack.hosts.values():
         deploy.own_answer(rack, host, BASE, report=report, secrets=secrets, masked=False)
 

@@ -225,6 +225,20 @@ class Packages:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretsSource:
+    """Where a host fetches, once, what must not stand in its answer: KEY=VALUE lines, by TLS."""
+
+    url: Secret
+    pin: Secret
+    """The digest of the server's key: whoever signed it, no other is spoken to."""
+
+    def __post_init__(self) -> None:
+        """Raises BadValue."""
+        check("https", "secrets.url", self.url.reveal())
+        check("pin", "secrets.pin", self.pin.reveal())
+
+
+@dataclass(frozen=True, slots=True)
 class InstallPlan:
     """One host's installation."""
 
@@ -236,8 +250,7 @@ class InstallPlan:
     """Takes JSON: {"kind": "progress" | "installed" | "failed", "message": TEXT}."""
     domain: str | None = None
     role: Role = field(default_factory=Base)
-    secrets_url: Secret | None = None
-    """Gives, once, what must not stand in the answer: KEY=VALUE lines."""
+    secrets: SecretsSource | None = None
     firmware: Firmware = Firmware.BIOS
     disks: DiskLayout = field(default_factory=DiskLayout)
     packages: Packages = field(default_factory=Packages)
@@ -257,10 +270,8 @@ class InstallPlan:
         check("host", "host", self.host)
         check_optional("domain", "domain", self.domain)
         check("url", "report_url", self.report_url.reveal())
-        if self.secrets_url is not None:
-            check("url", "secrets_url", self.secrets_url.reveal())
-        elif self.role.secrets:
-            raise BadValue("secrets_url", f"a URL: the role {self.role.name} needs secrets")
+        if self.secrets is None and self.role.secrets:
+            raise BadValue("secrets", f"a source: the role {self.role.name} needs secrets")
         check_hash("root_password", self.root_password)
         check_all("server", "time_servers", self.time_servers)
         check("zone", "time_zone", self.time_zone)

@@ -27,6 +27,11 @@ SHAPES: Mapping[str, tuple[str, str]] = {
         r"https?://[A-Za-z0-9.:\[\]-]+(?:/(?:[A-Za-z0-9._~/+:@=&?,-]|%[0-9A-Fa-f]{2})*)?",
         "an http or https URL without quotes and white space",
     ),
+    "https": (
+        r"https://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?",
+        "an https URL without quotes and white space",
+    ),
+    "pin": (r"sha256//[A-Za-z0-9+/]{43}=", "sha256// and the digest of a key in base64"),
     "word": (r"[A-Za-z0-9][A-Za-z0-9._:+/=,-]{0,255}", "one word without quotes or white space"),
     "package": (r"@?\^?[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", "the name of a package or @group"),
     "argument": (r"[A-Za-z0-9_.-]+(?:=[A-Za-z0-9_.,:/+=-]*)?", "one word for the kernel"),

@@ -14,6 +14,8 @@ import jinja2
 
 from kickstarts import installers
 from kickstarts.errors import KickstartError
+from kickstarts.plan import SecretsSource
+from kickstarts.values import Secret
 from provision.errors import AnswerError as AnswerError
 from provision.installing import QUIET, installer
 from provision.inventory import views
@@ -92,6 +94,20 @@ def secrets_token(answer_token: str) -> str:
 def answer_url(base_url: str, token: str) -> str:
     """Where an answer is fetched once."""
     return f"{base_url}/answer/{token}"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsServer:
+    """Where this server hands out secrets."""
+
+    base_url: str
+    """Of HTTPS."""
+    pin: str
+    """The digest of its key."""
+
+    def source(self, token: str) -> SecretsSource:
+        """What the host is told that holds this token."""
+        return SecretsSource(Secret(answer_url(self.base_url, token)), Secret(self.pin))
 
 
 def report_url(base_url: str, token: str) -> str:
@@ -279,7 +295,13 @@ def install_plan(inventory: Inventory, host: Host, base_url: str, report: str) -
 
 
 def own_answer(
-    inventory: Inventory, host: Host, base_url: str, *, report: str, secrets: str, masked: bool
+    inventory: Inventory,
+    host: Host,
+    base_url: str,
+    *,
+    report: str,
+    secrets: SecretsSource | None,
+    masked: bool,
 ) -> str:
     """Our own answer for a host's installer; `masked` for people to look at.
 

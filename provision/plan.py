@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from kickstarts.plan import SecretsSource
 from provision import deploy, images
 from provision.deploy import Action
 from provision.inventory import views
@@ -22,6 +23,9 @@ SINGLE_USE = "<single-use>"
 
 MASKED_TOKEN = "single-use"
 """The same where a URL must be one; it is masked when people see it."""
+
+MASKED_PIN = f"sha256//{'A' * 43}="
+"""The same where a key's digest must be one: our own key may not be made yet."""
 
 UNKNOWN_SERVER = IPv4Address("240.0.0.1")
 """Stands for our own address while the interface has none (RFC 1112, 4: never used)."""
@@ -154,6 +158,11 @@ def changes_of(host: Host, record: HostRecord) -> tuple[str, ...]:
     return tuple(changes)
 
 
+def masked_secrets(settings: Settings) -> SecretsSource:
+    """A source of secrets as long as a real one."""
+    return deploy.SecretsServer(f"https://{settings.address}", MASKED_PIN).source(MASKED_TOKEN)
+
+
 def answer_of(inventory: Inventory, host: Host, settings: Settings) -> str | None:
     """The host's answer with a word in place of its token and of secrets; None when nothing
     makes it.
@@ -164,7 +173,7 @@ def answer_of(inventory: Inventory, host: Host, settings: Settings) -> str | Non
         return deploy.own_answer(
             inventory, host, settings.http_url, masked=True,
             report=deploy.report_url(settings.http_url, MASKED_TOKEN),
-            secrets=deploy.answer_url(settings.http_url, MASKED_TOKEN),
+            secrets=masked_secrets(settings),
         )  # fmt: skip
     report = deploy.report_url(settings.http_url, SINGLE_USE)
     if host.role.install is Install.IMAGE:

@@ -76,8 +76,15 @@ class _View:
 class InventorySite:
     """`pxe.site.Site` from an inventory and a store; safe to call from several threads."""
 
-    def __init__(self, inventory: Inventory, store: Store, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        store: Store,
+        clock: Clock = utc_now,
+        secrets: deploy.SecretsServer | None = None,
+    ) -> None:
         self.store = store
+        self._secrets = secrets
         self._clock = clock
         self._digests = Digests()
         self._alarms = Alarms()
@@ -270,7 +277,10 @@ class InventorySite:
         if host.role.install is Install.IMAGE:
             return self._image_answer(host, inventory, base_url, report)
         if views.answered_by_us(host.role):
-            secrets = deploy.answer_url(base_url, deploy.secrets_token(token))
+            server = self._secrets
+            if server is None and views.secrets_of(host.role):
+                raise AnswerError(f"secrets go by HTTPS alone, for {host.name} start serve anew")
+            secrets = server.source(deploy.secrets_token(token)) if server else None
             return deploy.own_answer(
                 inventory, host, base_url, report=report, secrets=secrets, masked=False
             )

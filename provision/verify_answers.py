@@ -1,21 +1,22 @@
 """Our own answers in the hands of those who will read them: the installer and the shell."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypedDict
 
 from kickstarts import installers
 from kickstarts.errors import KickstartError
 from kickstarts.kinds import kind
-from kickstarts.plan import InstallPlan
+from kickstarts.plan import InstallPlan, SecretsSource
 from kickstarts.validate import Script
 from provision import deploy
 from provision.errors import AnswerError, ProgramFailed
 from provision.inventory import views
 from provision.inventory.model import Host, Install, Inventory, Place
 from provision.inventory.problems import Problem
-from provision.plan import MASKED_TOKEN, UNKNOWN_SERVER
+from provision.plan import MASKED_TOKEN, UNKNOWN_SERVER, masked_secrets
 from provision.progress import Progress, unseen
 from provision.secrets import missing
 
@@ -28,6 +29,11 @@ TO_STDERR = 'exec "$@" >&2'
 """Its findings come on standard output; a failed program is told with its standard error."""
 
 Run = Callable[[list[str]], str]
+
+
+class _Urls(TypedDict):
+    report: str
+    secrets: SecretsSource
 
 
 def verify_answers(
@@ -170,12 +176,10 @@ def _base(inventory: Inventory) -> str:
     return views.settings(inventory, inventory.network.server or UNKNOWN_SERVER).http_url
 
 
-def _urls(inventory: Inventory) -> Mapping[str, str]:
-    base = _base(inventory)
-    return {
-        "report": deploy.report_url(base, MASKED_TOKEN),
-        "secrets": deploy.answer_url(base, MASKED_TOKEN),
-    }
+def _urls(inventory: Inventory) -> _Urls:
+    settings = views.settings(inventory, inventory.network.server or UNKNOWN_SERVER)
+    report = deploy.report_url(settings.http_url, MASKED_TOKEN)
+    return {"report": report, "secrets": masked_secrets(settings)}
 
 
 def _names(hosts: list[Host]) -> str:

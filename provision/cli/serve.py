@@ -7,7 +7,7 @@ import os
 import signal
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address
@@ -17,8 +17,11 @@ from typing import Annotated
 
 import typer
 
+from kickstarts.errors import KickstartError
+from provision.certificate import own_certificate, pin
 from provision.cli import report
 from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, StoreOption
+from provision.deploy import SecretsServer
 from provision.errors import BadInput, ProvisionError
 from provision.inventory import views
 from provision.inventory.load import load
@@ -93,6 +96,9 @@ def serve(
 ) -> int:
     """Serve DHCP, TFTP and HTTP on the provisioning network, until Ctrl-C or SIGTERM.
 
+    Secrets of hosts are handed out by HTTPS alone: with the given certificate or one of our own,
+    whose key their answers name.
+
     Looks for another DHCP server first and refuses to start beside one. SIGHUP reads the
     inventory again (hosts and roles; with another `network`, `artifacts` or `packages`
     it is refused).
@@ -109,13 +115,16 @@ def serve(
     settings = views.settings(loaded, server_address(loaded))
     if problems := verify_programs(loaded):
         raise InventoryInvalid(problems)
+    if https is None and hands_out_secrets(loaded):
+        own = own_certificate((cache or default_cache()) / "https", settings.address)
+        https = https_of(*own, https_port, loaded.network.http_port)
     ramdisk = build_ramdisk(cache or default_cache())
     with Store(url):
         pass  # made, or found unusable, before anything listens
     serving_link(settings.interface, settings.address, settings.subnet)
     found = asyncio.run(probe(settings.interface, expected))
     refuse_other_servers(found, settings.mode)
-    source = Source(inventory.resolve(), url, loaded)
+    source = Source(inventory.resolve(), url, loaded, secrets_server(settings, https))
     server = BootServer(
         settings=settings,
         open_site=partial(open_site, source),
@@ -130,8 +139,8 @@ def serve(
         f"serving {settings.address} on {settings.interface}: "
         f"DHCP {settings.mode.value}, TFTP, {settings.http_url}"
     )
-    if https:
-        line += f", https://{settings.address}:{https.port}"
+    if source.secrets:
+        line += f", {source.secrets.base_url}"
     supervise(
         planes(server, tftp_workers=tftp_workers, http_workers=http_workers),
         on_ready=lambda: report.print_line(line, at_once=True),
@@ -202,6 +211,21 @@ def https_of(
         raise BadInput(f"--https-port: {port} is the port of plain HTTP, expected another")
     check_certificate(certificate, key)
     return Certificate(certificate.resolve(), key.resolve(), port)
+
+
+def hands_out_secrets(inventory: Inventory) -> bool:
+    """Whether a host of the inventory fetches secrets."""
+    roles = {host.role.name: host.role for host in inventory.hosts.values()}
+    with suppress(KickstartError):  # an unknown role; check tells of it, and no answer is made
+        return any(views.secrets_of(role) for role in roles.values())
+    return False
+
+
+def secrets_server(settings: Settings, https: Certificate | None) -> SecretsServer | None:
+    """Where we hand out secrets; None: nowhere. Raises BadInput."""
+    if https is None:
+        return None
+    return SecretsServer(f"https://{settings.address}:{https.port}", pin(https.chain))
 
 
 def check_certificate(certificate: Path, key: Path) -> None:
@@ -278,6 +302,7 @@ class Source:
     store: str
     inventory: Inventory
     """The last good one: a plane that starts again needs it when the file is broken."""
+    secrets: SecretsServer | None = None
 
 
 def reload(source: Source) -> bool:
@@ -309,7 +334,7 @@ def refuse_other_start(before: Inventory, after: Inventory) -> None:
 def open_site(source: Source, plane: str) -> Iterator[InventorySite]:
     """The inventory and the store for one process; SIGHUP reads the inventory again."""
     with Store(source.store) as store:
-        site = InventorySite(source.inventory, store)
+        site = InventorySite(source.inventory, store, secrets=source.secrets)
 
         def again(*_: object) -> None:
             if not reload(source):

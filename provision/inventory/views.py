@@ -20,6 +20,7 @@ from kickstarts.plan import (
     Layout,
     NetworkSettings,
     Packages,
+    SecretsSource,
     User,
 )
 from kickstarts.roles import base as role_base
@@ -140,9 +141,9 @@ def secrets_of(role: Role) -> tuple[str, ...]:
 
 
 def install_plan(
-    host: Host, inventory: Inventory, base_url: str, *, report: str, secrets: str
+    host: Host, inventory: Inventory, base_url: str, *, report: str, secrets: SecretsSource | None
 ) -> InstallPlan:
-    """What a host's answer is made of; `report` and `secrets` are its URLs.
+    """What a host's answer is made of; `report` is its URL.
 
     Raises BadValue, UnknownRole.
     """
@@ -161,7 +162,7 @@ def install_plan(
         domain=inventory.cloud.domain,
         network=network_settings(host, inventory),
         report_url=Secret(report),
-        secrets_url=Secret(secrets) if kind.secrets else None,
+        secrets=secrets if kind.secrets else None,
         role=made,
         firmware=Firmware.BIOS if host.firmware is HostFirmware.BIOS else Firmware.UEFI,
         disks=disk_layout(role),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from kickstarts.plan import Firmware, InstallPlan, NetworkSettings, Packages, User
+from kickstarts.plan import Firmware, InstallPlan, NetworkSettings, Packages, SecretsSource, User
 from kickstarts.roles import roles
 from kickstarts.roles.base import Cloud, Gpu
 from kickstarts.systems import SYSTEMS
@@ -13,6 +13,8 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBHAaD0y3vMjwUX2h8GnZ1rGv7W0hGgJmJzBq
 HASH = "$6$saltsalt$" + "A" * 86
 YESCRYPT = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$tnSYvahCwPBHKZUspmcxMfb0.WiB9W.zEaKlOBL35rC"
 TOKEN = "0123456789abcdefghijABCDEFGHIJ0123456789-_x"
+SECRETS_URL = f"https://10.20.0.3:443/answer/{TOKEN}"
+PIN = Secret("sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")
 
 PLAN = InstallPlan(
     system="rocky-9",
@@ -23,7 +25,7 @@ PLAN = InstallPlan(
         gateway=IPv4Address("10.20.0.1"), dns=(IPv4Address("10.20.0.2"),),
     ),
     report_url=Secret(f"http://10.20.0.3/report/{TOKEN}"),
-    secrets_url=Secret(f"http://10.20.0.3/answer/{TOKEN}"),
+    secrets=SecretsSource(Secret(SECRETS_URL), PIN),
     administrators=(User("ada", (KEY,)),),
     time_servers=("10.20.0.1",),
 )  # fmt: skip

@@ -19,12 +19,13 @@ from kickstarts.plan import (
     InstallPlan,
     Packages,
     Repository,
+    SecretsSource,
     User,
 )
 from kickstarts.roles import roles
 from kickstarts.roles.base import Gpu
 from kickstarts.values import Secret
-from tests.unit.kickstarts.plans import CLOUD, HASH, KEY, sample
+from tests.unit.kickstarts.plans import CLOUD, HASH, KEY, PIN, SECRETS_URL, sample
 from tests.unit.kickstarts.plans_deb import plain
 
 TOKEN = "0123456789abcdefghijABCDEFGHIJ0123456789-_x"
@@ -69,7 +70,12 @@ SPOTS: Mapping[str, tuple[str, Callable[[InstallPlan, str], InstallPlan]]] = {
         f"http://10.20.0.3/report/{TOKEN}", lambda p, t: replace(p, report_url=Secret(t))
     ),
     "secrets_url": (
-        f"http://10.20.0.3/answer/{TOKEN}", lambda p, t: replace(p, secrets_url=Secret(t))
+        f"https://10.20.0.3/answer/{TOKEN}",
+        lambda p, t: replace(p, secrets=SecretsSource(Secret(t), PIN)),
+    ),
+    "secrets_pin": (
+        PIN.reveal(),
+        lambda p, t: replace(p, secrets=SecretsSource(Secret(SECRETS_URL), Secret(t))),
     ),
     "time_server": ("ntp.example.org", lambda p, t: replace(p, time_servers=(t,))),
     "root_password": (HASH, lambda p, t: replace(p, root_password=Secret(t))),

@@ -12,13 +12,13 @@ import pytest
 
 import kickstarts.roles
 from kickstarts.errors import BadValue, UnknownRole
-from kickstarts.plan import InstallPlan
+from kickstarts.plan import SecretsSource
 from kickstarts.render import render, steps_of
 from kickstarts.roles import by_metapackage, roles
 from kickstarts.validate import read
 from kickstarts.values import Secret
 from tests.tools import require_tool
-from tests.unit.kickstarts.plans import CLOUD, PLAN, TOKEN, sample
+from tests.unit.kickstarts.plans import CLOUD, PIN, PLAN, SECRETS_URL, sample
 
 TEMPLATES = Path(kickstarts.roles.__file__).parents[1] / "templates"
 ALL = sorted(name for name in roles() if name != "base")
@@ -82,8 +82,8 @@ def test_the_gpu_role_takes_the_steps_of_what_it_extends():
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_role_that_needs_secrets_is_not_planned_without_them(name):
-    with pytest.raises(BadValue, match="secrets_url"):
-        replace(sample("rocky-9", name), secrets_url=None)
+    with pytest.raises(BadValue, match="secrets"):
+        replace(sample("rocky-9", name), secrets=None)
 
 
 @pytest.mark.parametrize("option", [("migration", "telnet"), ("cpu_mode", "`id`"), ("cpu", "any")])
@@ -367,8 +367,13 @@ def test_a_plan_of_the_original_kind_differs_in_the_controller_alone():
 
 
 def test_no_secret_is_in_the_kickstart():
-    plan: InstallPlan = replace(
-        sample("rocky-9", "controller"), secrets_url=Secret("http://x/" + TOKEN)
-    )
+    plan = sample("rocky-9", "controller")
     text = render(plan)
     assert not re.search(r"^[A-Z_]*PASSWORD=(?!\$)", text, re.MULTILINE)
+    assert f"--pinnedpubkey '{PIN.reveal()}' \\\n        '{SECRETS_URL}'" in text
+
+
+@pytest.mark.parametrize("url", [SECRETS_URL.replace("https", "http"), f"{SECRETS_URL}?x"])
+def test_secrets_are_not_fetched_in_the_clear(url):
+    with pytest.raises(BadValue, match="an https URL"):
+        SecretsSource(Secret(url), PIN)

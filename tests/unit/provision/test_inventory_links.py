@@ -54,7 +54,7 @@ def test_a_host_has_the_links_and_disks_that_the_file_says(tmp_path):
     one, two = (
         views.install_plan(
             inventory.hosts[name], inventory, "http://10.20.0.3",
-            report="http://10.20.0.3/report/a", secrets="http://10.20.0.3/answer/a",
+            report="http://10.20.0.3/report/a", secrets=None,
         )
         for name in ("one", "two")
     )  # fmt: skip

@@ -13,12 +13,14 @@ from kickstarts.validate import Reading
 from provision import verify, verify_answers
 from provision.arming import arm
 from provision.cli.main import invoke
+from provision.deploy import SecretsServer
 from provision.errors import AnswerError
 from provision.inventory.load import load
 from provision.inventory.model import Administrator
 from provision.inventory.problems import InventoryInvalid
 from provision.inventory.verify import warn
 from provision.lifecycle import HostState
+from provision.plan import MASKED_PIN
 from provision.run import run
 from provision.secrets import read_secrets
 from provision.site import InventorySite
@@ -65,6 +67,7 @@ racks:
     any01: {{mac: "52:54:00:aa:00:04", address: 10.20.0.14, role: plain}}
 """
 URL = "http://10.20.0.3"
+SECRETS = SecretsServer("https://10.20.0.3:443", MASKED_PIN)
 CTL = MacAddress.parse("52:54:00:aa:00:01")
 AT = IPv4Address("10.20.0.11")
 
@@ -314,12 +317,23 @@ def test_an_administrator_does_not_show_his_hash():
 def site(rack):
     loaded = load(rack)
     with Store(loaded.store) as store:
-        yield InventorySite(loaded, store), store
+        yield InventorySite(loaded, store, secrets=SECRETS), store
 
 
 def words(target: object) -> dict[str, str]:
     assert isinstance(target, Kernel)
     return dict(word.split("=", 1) for word in target.arguments if "=" in word)
+
+
+def test_a_server_without_https_answers_no_host_that_needs_secrets(site, rack):
+    _, store = site
+    without = InventorySite(load(rack), store)
+    arm(store, ["ctl01"])
+    (target,) = without.boot_targets([(CTL, AT)], URL)
+    refused = without.answer(words(target)["inst.ks"].rpartition("/")[2], AT)
+    assert isinstance(refused, Refusal)
+    assert "HTTPS alone" in refused.reason
+    assert store.records()["ctl01"].state is HostState.ARMED
 
 
 def test_kickstart_and_secrets_are_each_handed_out_once(site, rack):
@@ -333,7 +347,7 @@ def test_kickstart_and_secrets_are_each_handed_out_once(site, rack):
     secrets = next(
         line.strip(" '").rpartition("/")[2]
         for line in text.splitlines()
-        if f"'{URL}/answer/" in line
+        if f"'{SECRETS.base_url}/answer/" in line
     )
     # Not before the kickstart is out: the token follows from it, the state does not.
     assert isinstance(site.answer(secrets, AT), Refusal)

@@ -15,7 +15,7 @@ from provision.store import Store, StoreUnusable
 from provision.store import served as kept
 from pxe.addresses import MacAddress
 from pxe.site import Answer
-from tests.unit.provision.test_kickstarts import RACK, URL, words, write_rack
+from tests.unit.provision.test_kickstarts import RACK, SECRETS, URL, words, write_rack
 
 HASH = "$6$saltsalt$" + "A" * 86
 CMP = MacAddress.parse("52:54:00:aa:00:02")
@@ -40,7 +40,7 @@ def install(path, mac=CMP, address=AT) -> str:
     """Fetch one host's answer as its installer would; the answer's text."""
     loaded = load(path)
     with Store(loaded.store) as store:
-        site = InventorySite(loaded, store)
+        site = InventorySite(loaded, store, secrets=SECRETS)
         arm(store, [loaded.by_mac[mac].name])
         (target,) = site.boot_targets([(mac, address)], URL)
         token = words(target)["inst.ks"].rpartition("/")[2]
@@ -83,7 +83,7 @@ def test_a_change_of_the_boot_script_shows_too(rack, capsys):
 def test_the_store_holds_no_token_no_hash_and_no_password(rack, capsys):
     text = install(rack)
     tokens = {line.split("'")[1].rpartition("/")[2] for line in text.splitlines()
-              if line.strip().startswith(f"'{URL}/")}  # fmt: skip
+              if line.strip().startswith((f"'{URL}/", f"'{SECRETS.base_url}/"))}  # fmt: skip
     assert len(tokens) == 2
     whole = (rack.parent / "store.db").read_bytes()
     for secret in (*tokens, HASH, "saltsalt"):

@@ -1,0 +1,61 @@
+"""Our own certificate: made once, known by its key, taken by real clients."""
+
+import http.server
+import ssl
+import subprocess
+import threading
+from ipaddress import IPv4Address
+
+import pytest
+
+from provision.certificate import own_certificate, pin
+from provision.errors import BadInput
+from tests.tools import require_tool
+
+ADDRESS = IPv4Address("127.0.0.1")
+OTHER = f"sha256//{'A' * 43}="
+
+
+def test_a_certificate_is_made_once_and_its_key_is_nobody_elses_to_read(tmp_path):
+    chain, key = own_certificate(tmp_path / "https", ADDRESS)
+    made = chain.read_bytes(), key.read_bytes()
+    assert own_certificate(tmp_path / "https", ADDRESS) == (chain, key)
+    assert (chain.read_bytes(), key.read_bytes()) == made
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in chain.parent.iterdir()) == ["boot.key", "boot.pem"]
+
+
+def test_curl_speaks_to_the_server_whose_key_is_pinned_and_to_no_other(tmp_path):
+    require_tool("curl")
+    chain, key = own_certificate(tmp_path, ADDRESS)
+    (tmp_path / "secrets").write_text("A=b\n")
+    handler = lambda *a: _Quiet(*a, directory=str(tmp_path))  # noqa: E731
+    with http.server.ThreadingHTTPServer((str(ADDRESS), 0), handler) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(chain, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"https://{ADDRESS}:{server.server_address[1]}/secrets"
+        curl = ["curl", "--silent", "--fail", "--insecure", "--pinnedpubkey"]
+        told = subprocess.run([*curl, pin(chain), url], check=True, capture_output=True, text=True)
+        assert told.stdout == "A=b\n"
+        refused = subprocess.run([*curl, OTHER, url], check=False, capture_output=True, text=True)
+        assert (refused.returncode, refused.stdout) == (90, "")  # CURLE_SSL_PINNEDPUBKEYNOTMATCH
+        server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_what_is_no_certificate_has_no_pin(tmp_path):
+    (tmp_path / "boot.pem").write_text("nothing\n")
+    with pytest.raises(BadInput, match="expected a certificate in PEM"):
+        pin(tmp_path / "boot.pem")
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="expected a folder for our certificate"):
+        own_certificate(tmp_path / "file" / "https", ADDRESS)
