@@ -118,11 +118,13 @@ def build(
       rackseed rpm build --target site.yaml --mirror http://mirror.lan/ --dry-run
     """
     from rpmspecs.build import Way
+    from rpmspecs.dnf import check_url
     from rpmspecs.results import is_built
     from rpmspecs.sources import default_cache
     from rpmspecs.steps import plan
 
     programs = our_programs()
+    check_url("--proxy", proxy)
     settings = BuildSettings(
         proxy=proxy, bootstrap=bootstrap, bootstrap_image=bootstrap_image, isolation=isolation
     )

@@ -71,6 +71,7 @@ def rebuild(
       rackseed rpm rebuild python-foo --from http://mirror.lan/source/tree --target fedora-43
     """
     from rpmspecs.build import Way
+    from rpmspecs.dnf import check_url
     from rpmspecs.rebuild import find_srpms, unpack_srpm
     from rpmspecs.results import is_built
     from rpmspecs.sources import default_cache
@@ -78,6 +79,7 @@ def rebuild(
 
     if origin is None:
         raise BadInput("--from is missing, expected a repository's URL or folder")
+    check_url("--proxy", proxy)
     targets = chosen_targets(target or [], mirror)
     name, programs, cache = chosen_backend(backend), our_programs(), default_cache()
     srpms = find_srpms(origin, names or [], cache, programs, proxy)

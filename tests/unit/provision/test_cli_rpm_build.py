@@ -88,6 +88,7 @@ def test_mock_is_taken_wherever_it_is(chain, capsys, monkeypatch):
         (["--target", "fedora-43", "./none.spec"], "error: none.spec: there is no such file"),
         (["--target", "none.yaml"], "error: none.yaml: cannot be read"),
         (["--target", "fedora-43", "--mirror", "x"], "error: --mirror: found 'x'"),
+        (["--target", "fedora-43", "--proxy", "a b"], "error: --proxy is 'a b', expected a URL"),
     ],
 )
 def test_a_mistake_is_one_sentence(words, sentence, capsys):
