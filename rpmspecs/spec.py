@@ -115,7 +115,8 @@ def read_spec(path: Path, target: Target, programs: Programs) -> Spec:
         if one.status:
             raise syntax_error(path, one)
     source, binary, text = (one.out for one in said)
-    return spec_from(path, source, binary, hashlib.sha256(text.encode()).hexdigest())
+    wherever = text.replace(str(path.parent), "%{_sourcedir}")
+    return spec_from(path, source, binary, hashlib.sha256(wherever.encode()).hexdigest())
 
 
 QUERIES: Sequence[Sequence[str]] = (

@@ -77,6 +77,18 @@ def test_a_spec_reads_as_its_target_says(written):
     assert read(path, "fedora-43").digest != read(path).digest
 
 
+def test_the_digest_does_not_tell_where_the_spec_lies(tmp_path):
+    found = set()
+    for name in ("here", "there"):
+        path = tmp_path / name / "tool.spec"
+        path.parent.mkdir()
+        path.write_text(
+            SPEC.replace("%files\n", "%install\ncp %{_sourcedir}/x %{SOURCE1} y\n%files\n", 1)
+        )
+        found.add(read(path).digest)
+    assert len(found) == 1
+
+
 def test_the_same_text_has_the_same_digest(written):
     assert read(written(SPEC)).digest == read(written(SPEC)).digest
     assert read(written(SPEC)).digest != read(written(SPEC.replace("A tool.", "One."))).digest
