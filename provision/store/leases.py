@@ -5,7 +5,7 @@ from datetime import datetime
 from ipaddress import IPv4Address
 from typing import Any
 
-from sqlalchemy import Connection, Table, or_, select
+from sqlalchemy import Connection, Table, bindparam, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from provision.store.schema import leases
@@ -81,9 +81,14 @@ def _keep_part(connection: Connection, part: Sequence[Lease], now: datetime) -> 
 
 
 def _give_up_others(connection: Connection, part: Sequence[Lease]) -> None:
-    """A client that gets a new address gives its old one up."""
+    """A client that gets a new address gives its old one up, if that is still its own."""
     wanted = {str(lease.client): str(lease.address) for lease in part}
     query = select(leases.c.mac, leases.c.address).where(leases.c.mac.in_(wanted))
-    others = [r.address for r in connection.execute(query) if wanted[r.mac] != r.address]
-    if others:
-        connection.execute(leases.delete().where(leases.c.address.in_(others)))
+    others = [
+        {"old": row.address, "whose": row.mac}
+        for row in connection.execute(query)
+        if wanted[row.mac] != row.address
+    ]
+    if others:  # in the meantime another server may have given an expired one to somebody else
+        theirs = (leases.c.address == bindparam("old"), leases.c.mac == bindparam("whose"))
+        connection.execute(leases.delete().where(*theirs), others)

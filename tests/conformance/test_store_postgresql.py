@@ -1,14 +1,16 @@
 """The whole suite of the store on a real PostgreSQL, and what only a server can show."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import event
 
 from provision.store import Store, StoreUnusable
 from provision.store import events as event_table
 from provision.store.events import Event
 from tests.postgresql import postgresql
 from tests.unit.provision.test_store import *  # noqa: F403
+from tests.unit.provision.test_store import MAC, OTHER_MAC, keep, kept_leases, lease
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -39,6 +41,22 @@ def test_no_acknowledged_event_is_lost_when_the_database_server_crashes(server, 
         server.start()
         append(store, 21)
         assert [event.detail["n"] for event in store.events()] == [*range(20), 21]
+
+
+def test_an_address_that_went_to_another_client_meanwhile_stays_with_it(store_url):
+    """Of two servers, one moves a client while the other gives its expired address away."""
+    late, theirs = NOW + timedelta(hours=2), lease(OTHER_MAC, 5, NOW + timedelta(hours=3))
+    with Store(store_url) as here, Store(store_url) as there:
+        keep(here, [lease(MAC, 5, NOW + timedelta(hours=1))])
+
+        def give_it_away(connection, cursor, statement, *_):
+            if statement.startswith("DELETE"):
+                assert keep(there, [theirs], now=late) == [theirs]
+
+        event.listen(here.database._engine, "before_cursor_execute", give_it_away)
+        moved = lease(MAC, 6, NOW + timedelta(hours=3))
+        assert keep(here, [moved], now=late) == [moved]
+        assert kept_leases(here) == [theirs, moved]
 
 
 def test_a_missing_database_is_called_so(server):
