@@ -121,7 +121,10 @@ def _take(
             rpm.folders.add(path)
             owners[path] = name
             continue
-        owner = rpms.get(MOVED.get(path, name), rpm)
+        owner = rpm
+        if path in MOVED:
+            moved = Rpm(MOVED[path], rpm.version, rpm.release, f"{rpm.summary}, {path}")
+            owner = rpms.setdefault(moved.name, moved)
         owner.files.add(path)
         owners[path] = owner.name
         if spelled in package.conffiles:

@@ -32,6 +32,7 @@ FOLDERS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("/var/log/mariadb", "mysql"),
     ),
     "memcached": (("/etc/sysconfig", "root"),),
+    "mod_ssl": (("/etc/pki/tls/certs", "root"), ("/etc/pki/tls/private", "root")),
     "openvswitch": (("/etc/openvswitch", "root"), ("/var/log/openvswitch", "root")),
     "ovn": (("/etc/ovn", "root"), ("/var/lib/ovn", "root"), ("/var/log/ovn", "root")),
     "rabbitmq-server": (

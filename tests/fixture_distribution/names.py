@@ -124,6 +124,7 @@ MOVED: Mapping[str, str] = {
     "/usr/bin/rpmbuild": "rpm-build",
     "/usr/bin/rpmspec": "rpm-build",
     "/usr/bin/rpmsign": "rpm-sign",
+    "/usr/lib/apache2/modules/mod_ssl.so": "mod_ssl",
 }
 """Files that Fedora has in another package."""
 

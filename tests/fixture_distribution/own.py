@@ -12,6 +12,7 @@ FILES = Path(__file__).parent / "files"
 
 REQUIRES: Mapping[str, str] = {
     "fixture-release": "filesystem",
+    "mod_ssl": "httpd hostname openssl",
     "python-rpm-macros": "filesystem",
     "redhat-rpm-config": "systemd-rpm-macros python-rpm-macros",
     "systemd-rpm-macros": "filesystem",

@@ -10,7 +10,7 @@ from tests.fixture_distribution.root import Root
 HELPERS = """
 set -eu
 as() { user=$1; shift; setpriv --reuid="$user" --regid="$user" --init-groups "$@"; }
-get() { curl --silent --show-error --retry 60 --retry-connrefused --retry-delay 1 "$1" 2>/tmp/get; }
+get() { curl --silent --show-error --retry 60 --retry-connrefused --retry-delay 1 "$@" 2>/tmp/get; }
 systemd-tmpfiles --create mariadb.conf httpd.conf chrony.conf
 """
 
@@ -43,9 +43,11 @@ WSGIScriptAlias /example /var/www/example.py
 <Directory /var/www>
     Require all granted
 </Directory>' >/etc/httpd/conf.d/example.conf
+/usr/libexec/httpd-ssl-gencerts
 httpd -t
 httpd -k start
 get http://localhost/example
+get --cacert /etc/pki/tls/certs/localhost.crt https://localhost/example
 """
 
 STORE = """
@@ -70,7 +72,7 @@ IMAGES = "qemu-img create -q -f qcow2 /tmp/disk 1G; qemu-img info /tmp/disk"
 SERVICES = [
     ("mariadb-server", DATABASE, "example\n"),
     ("memcached", CACHE, "cached\n"),
-    ("httpd", WEB, "answered by WSGI"),
+    ("httpd", WEB, "answered by WSGI" * 2),
     ("etcd", STORE, '{"health":"true"}'),
     ("rabbitmq-server", QUEUE, "openstack\t[]"),
     ("chrony", TIME, "driftfile /var/lib/chrony/drift"),
@@ -86,7 +88,7 @@ def controller(
 ) -> Root:
     repositories = {"fixture": fixture_distribution, "fixture-extra": fixture_extra}
     root = Root(tmp_path_factory.mktemp("controller"), repositories)
-    root.install("@core", "curl", "python3-mod_wsgi", "python3-memcached", *NEEDED)
+    root.install("@core", "curl", "mod_ssl", "python3-mod_wsgi", "python3-memcached", *NEEDED)
     return root
 
 
