@@ -30,7 +30,7 @@ class System:
     """Where its security updates are, if elsewhere."""
     mirror_variable: str = "DIB_DISTRIBUTION_MIRROR"
     other_mirrors: bool = True
-    """Whether it can be built from another mirror: yum-minimal of diskimage-builder cannot."""
+    """Whether it can be built from another mirror: diskimage-builder's own RPM systems cannot."""
     snapshots: str = ""
     """Where, on the host `snapshot` beside the mirror's, its earlier states are; empty: nowhere."""
     open_gpu_modules: bool = True
@@ -91,7 +91,6 @@ SYSTEMS: Mapping[str, System] = {
             "https://dl.rockylinux.org/pub/rocky",
             EL_STATE,
             YUM_BOOTSTRAP,
-            other_mirrors=False,
         ),
         System(
             "alma",
@@ -99,7 +98,6 @@ SYSTEMS: Mapping[str, System] = {
             "https://repo.almalinux.org/almalinux",
             EL_STATE,
             YUM_BOOTSTRAP,
-            other_mirrors=False,
         ),
         System(
             "fedora",

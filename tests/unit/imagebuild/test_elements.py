@@ -217,3 +217,41 @@ def test_packages_have_the_names_of_enterprise_linux(tmp_path, name, dhcp):
     )
     assert "redhat-lsb-core" not in done.stdout
     assert done.stdout.split()[-2:] == [dhcp, "kernel"]
+
+
+MIRROR = """\
+[dib-mirror-baseos]
+name=BaseOS
+baseurl=http://mirror.lan/el/$releasever/BaseOS/$basearch/os/
+gpgcheck=1
+gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-{key}
+
+[dib-mirror-appstream]
+name=AppStream
+baseurl=http://mirror.lan/el/$releasever/AppStream/$basearch/os/
+gpgcheck=1
+gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-{key}
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("element", "release", "key"),
+    [("rocky", "9", "Rocky-9"), ("alma", "10", "AlmaLinux-10"), ("rocky", "9.9", "Rocky-9")],
+)
+def test_packages_of_a_named_mirror_are_checked_by_the_distributions_key(
+    tmp_path, element, release, key
+):
+    hook = ELEMENTS / "rackseed-el/root.d/07-rackseed-el-mirror"
+    set_first = [ELEMENTS / f"rackseed-{element}/environment.d/10-rackseed-{element}.bash"]
+    set_first.append(ELEMENTS / "rackseed-el/environment.d/15-rackseed-el-mirror.bash")
+    script = tmp_path / "script"
+    lines = [*(f". {path}" for path in set_first), str(hook), "env"]
+    script.write_text("\n".join(lines), encoding="utf-8")
+    env = {"DIB_RELEASE": release, "TMP_HOOKS_PATH": str(tmp_path)}
+    assert "BOOTSTRAP_REPOS" not in run_hook(script, **env).stdout
+    done = run_hook(script, DIB_DISTRIBUTION_MIRROR="http://mirror.lan/el", **env)
+    assert f"DIB_YUM_MINIMAL_BOOTSTRAP_REPOS={tmp_path}/rackseed-mirror\n" in done.stdout
+    (written,) = (tmp_path / "rackseed-mirror").iterdir()
+    assert written.read_text(encoding="utf-8") == MIRROR.format(key=key)
+    assert written.match("dib-mirror*.repo"), "yum-minimal removes no others in the end"
