@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagebuild.inside.disk import open_disk
+from imagebuild.inside.errors import Unreadable
 from imagebuild.inside.image import Image, open_image
 from imagebuild.running import Run
 from imagebuild.seal.report import Finding, SealReport
@@ -34,8 +35,18 @@ def verify_unpacked(path: Path, work: Path, run: Run) -> SealReport:
     try:
         with open_image(raw, kernel=True) as image:
             return replace(verify(image), image=path.name, sha256=_digest(path))
+    except Unreadable as error:
+        raise about(path, raw, error) from None
     finally:
         raw.unlink()
+
+
+def about(path: Path, raw: Path, error: Unreadable) -> Unreadable:
+    """The same said of the file that a person named."""
+    named = Unreadable(str(error).replace(str(raw), str(path)))
+    for note in getattr(error, "__notes__", ()):
+        named.add_note(note.replace(str(raw), str(path)))
+    return named
 
 
 def verify(image: Image, table: Sequence[Row] = TABLE) -> SealReport:

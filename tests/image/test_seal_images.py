@@ -288,6 +288,19 @@ def test_a_btrfs_with_subvolumes_is_read_by_the_kernel_alone(tmp_path, capsys, m
     assert "/home/ops/.ssh/authorized_keys: a file of" in said
 
 
+def test_what_the_kernel_cannot_read_is_told_by_its_own_name(tmp_path, capsys, monkeypatch):
+    require_root()
+    path = tmp_path / "words.raw"
+    path.write_text("no disk\n" * 512)
+    monkeypatch.setattr("sys.argv", ["build-image", "verify", "--kernel", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert f"error: {path}: has no root file system" in said
+    assert "rackseed-verify-" not in said
+
+
 def test_an_ordinary_user_verifies_as_root_does(tmp_path):
     require_root()
     image = _image(tmp_path, {**CLEAN, **PLANTS["passwords"]}, "qcow2-zstd")

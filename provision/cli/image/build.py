@@ -87,6 +87,7 @@ def build(
             "--source-date-epoch",
             envvar="SOURCE_DATE_EPOCH",
             metavar="SECONDS",
+            min=0,
             help="The time that files made by the build get, where tools let it be set.",
         ),
     ] = None,
