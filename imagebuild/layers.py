@@ -85,7 +85,7 @@ def keys(plan: BuildPlan, state: str, base_image: str = "") -> Keys:
     found = expanded(plan)
     own = [digest_folder(Path(path)) for name, path in found if name != SEAL]
     names = [name for name, _ in found]
-    hook = [digest_file(path) for path in bootstrap_hooks(plan, found)]
+    hook = [digest_file(path) for path in bootstrap_hooks(recipe, found)]
     return Keys(
         base=digest(common, mirror, hook),
         system=digest(common, env, list(recipe.packages), names, own),
@@ -116,9 +116,15 @@ def check_elements(recipe: Recipe) -> None:
         raise BadInput(f"{place}: {why}, expected elements that go together") from None
 
 
-def bootstrap_hooks(plan: BuildPlan, found: Iterable[tuple[str, str]]) -> list[Path]:
+def starts_from_image(recipe: Recipe) -> bool:
+    """Whether its first root is unpacked from a base image; its elements have been checked."""
+    found = get_elements(list(elements(recipe)), f"{ELEMENTS}:{STOCK_ELEMENTS}")
+    return not bootstrap_hooks(recipe, found)
+
+
+def bootstrap_hooks(recipe: Recipe, found: Iterable[tuple[str, str]]) -> list[Path]:
     """The hook that makes the first root."""
-    name = plan.recipe.system.bootstrap
+    name = recipe.system.bootstrap
     hooks = (Path(path, "root.d", name) for _, path in found) if name else ()
     return [hook for hook in hooks if hook.is_file()]
 

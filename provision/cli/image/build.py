@@ -106,6 +106,8 @@ def build(
     from imagebuild.recipes import load_recipes
 
     if list_recipes:
+        if recipe:
+            raise BadInput(f"--list: found {recipe[0]}, expected no recipe: it lists all of them")
         return show_list(as_json=as_json)
     if not recipe:
         error = BadInput("no recipe is named, expected what to build")
@@ -116,6 +118,8 @@ def build(
         check_elements(one)
     if show:
         return show_recipes(recipes, as_json=as_json)
+    if local_base is not None:
+        check_base(local_base, recipes)
     settings = make_settings(output, cache, local_base)
     settings = replace(
         settings,
@@ -137,17 +141,45 @@ def build(
 
 
 def make_settings(output: Path, cache: Path | None, local_base: Path | None) -> "Settings":
-    """Folders made absolute. Raises BadInput for a base image that is not there."""
+    """Folders made absolute. Raises BadInput for one that cannot be."""
     from imagebuild.plan import Settings
 
-    if local_base is not None and not local_base.is_file():
-        raise BadInput(f"--local-base: {local_base} is no file, expected an image")
+    for option, folder in (("--output", output), ("--cache", cache)):
+        if folder is not None:
+            check_folder(option, folder.absolute())
     return Settings(
         output=output.absolute(),
         cache=(cache or default_cache()).absolute(),
         work=Path("/tmp/rackseed-image"),
         local_base=local_base.absolute() if local_base else None,
     )
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Raises BadInput when something else has the name of a folder, or of one above it."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise BadInput(f"{option}: {there} is no folder, expected one, or a name that is free")
+
+
+def check_base(base: Path, recipes: "list[Recipe]") -> None:
+    """Raises BadInput for what is no image of a system, and for a recipe that starts from none."""
+    from imagebuild.inside.errors import Unreadable
+    from imagebuild.inside.image import check_images
+    from imagebuild.layers import starts_from_image
+
+    if not base.is_file():
+        raise BadInput(f"--local-base: {base} is no file, expected an image")
+    try:
+        check_images([base])
+    except Unreadable as error:
+        raise BadInput(f"--local-base: {error}") from None
+    for recipe in recipes:
+        if not starts_from_image(recipe):
+            raise BadInput(
+                f"--local-base: {recipe.name} is made from packages alone, expected a recipe "
+                f"that starts from an image, such as centos7"
+            )
 
 
 def default_cache() -> Path:

@@ -11,6 +11,7 @@ from provision.cli.image.build import our_machine
 from provision.cli.image.main import COMMANDS, app, with_default
 from provision.cli.main import invoke
 from provision.cli.report import ExitStatus, run_to_status
+from tests import disks
 from tests.tools import require_tool
 
 
@@ -115,16 +116,35 @@ def test_an_image_damaged_deep_within_leaves_the_results_of_the_others(capsys, t
     assert f"error: {damaged}: /etc/ssh on ext4 cannot be read" in said.err
 
 
+def test_a_base_image_is_an_image_and_for_a_recipe_that_starts_from_one(capsys, tmp_path):
+    text, image = tmp_path / "text", tmp_path / "base.qcow2"
+    text.write_text("no disk\n", encoding="utf-8")
+    (tmp_path / "tree/etc").mkdir(parents=True)
+    (tmp_path / "tree/etc/os-release").write_text("ID=centos\n", encoding="utf-8")
+    root = disks.ext4(tmp_path / "root", tmp_path / "tree")
+    disks.qcow2(image, disks.disk(tmp_path / "disk", root))
+    rest = ("--dry-run", "--local-base")
+    assert build_image("centos7", *rest, str(text)) == ExitStatus.BAD_INPUT
+    assert f"--local-base: {text}" in capsys.readouterr().err
+    assert build_image("debian-12", *rest, str(image)) == ExitStatus.BAD_INPUT
+    assert "--local-base: debian-12 is made from packages alone" in capsys.readouterr().err
+    assert build_image("centos7", *rest, str(image)) == ExitStatus.DONE
+    assert f"DIB_LOCAL_IMAGE={image}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["debain-12"], "did you mean 'debian-12'"),
         (["ubuntu14.04"], "cannot be built any more"),
         (["--dry-run"], "no recipe is named"),
+        (["--list", "debian-12"], "--list: found debian-12"),
         (["debian-12", "--local-base", "/nonexistent"], "is no file"),
+        (["debian-12", "--dry-run", "-o", f"{__file__}/x"], f"--output: {__file__} is no folder"),
+        (["debian-12", "--dry-run", "--cache", __file__], f"--cache: {__file__} is no folder"),
         (["debian-12", "--compression", "lzma"], "--compression"),
         (["debian-12", "--mirror", "notaurl", "--dry-run"], "--mirror: found 'notaurl'"),
-        (["rocky-9", "--mirror", "http://m/rocky", "--dry-run"], "--mirror: rocky-9 is built"),
+        (["fedora-43", "--mirror", "http://m/f", "--dry-run"], "--mirror: fedora-43 is built"),
     ],
 )
 def test_misuse_is_told_in_a_sentence(arguments, sentence, capsys):
