@@ -6,10 +6,12 @@ from pathlib import Path
 TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \| ")
 WHY = re.compile(
     r"^(E: |tar: |ERROR|error:|fatal:|Error: )|No space left on device|command not found"
-    r"|Failed to |dpkg: error|Unable to |cannot |mkfs\.|: No such file or directory",
+    r"|Failed to |dpkg: error|Unable to |cannot |mkfs\.|: No such file or directory"
+    r"|: (?:Read-only file system|Permission denied|Operation not permitted|Input/output error)",
 )
 NOISE = re.compile(
-    r"^\+|Failed to (?:open|resolve) .*ignoring|cannot open shared object|Can not write log"
+    r"^\+|^(?:INFO|DEBUG) |Failed to (?:open|resolve) .*ignoring|cannot open shared object"
+    r"|Can not write log"
 )
 FULL = "No space left on device"
 LINES = 6
