@@ -92,6 +92,7 @@ class Role:
         for variable, value in self.settings.items():
             check("variable", "setting", variable)
             check("setting", variable, value)
+        check_all("package", "packages", self.packages)
         check_all("firewall", "firewall", self.firewall)
         check_all("argument", "kernel_arguments", self.kernel_arguments)
 
@@ -114,6 +115,11 @@ class Role:
     def firewall(self) -> tuple[str, ...]:
         """What others may reach: services, or ports as 5000/tcp."""
         return ("ssh",)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What the steps need beside the metapackage."""
+        return ()
 
     @property
     def kernel_arguments(self) -> tuple[str, ...]:

@@ -43,7 +43,8 @@ for device in 'null 1 3' 'zero 1 5' 'full 1 7' 'random 1 8' 'urandom 1 9' 'tty 5
     # shellcheck disable=SC2086 # name and numbers
     mknod -m 666 dev/${device%% *} c ${device#* }
 done
-mkdir dev/pts dev/shm
+mkdir dev/net dev/pts dev/shm
+mknod -m 600 dev/net/tun c 10 200 # ports of the machine's own network
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
 ln -s pts/ptmx dev/ptmx

@@ -5,15 +5,18 @@ from typing import ClassVar
 from kickstarts.errors import BadValue
 from kickstarts.roles.cloudhost import CloudHost
 
-MIGRATIONS = ("ssh", "tcp")
+MIGRATIONS = ("tls", "ssh", "tcp")
+PORTS = {"tls": ("16514/tcp",), "tcp": ("16509/tcp",)}
+"""libvirt's own, by how guests move."""
 CPU_MODES = ("host-model", "host-passthrough", "custom")
 
 
 class Compute(CloudHost):
     """A host whose processors belong to guests.
 
-    Options: `migration`, ssh or tcp. With tcp every machine that reaches port 16509 owns the
-    guests; it exists for clouds that always had it so. `cpu_mode`, with `cpu_models` for custom;
+    Options: `migration`, tls, ssh or tcp. With ssh the memory of guests that move is not encrypted.
+    With tcp every machine that reaches port 16509 owns the guests; it exists for clouds that always
+    had it so. `cpu_mode`, with `cpu_models` for custom;
     guests move only between hosts that can give them the same processor. `virt_type`, qemu where
     the machine is itself a guest. `region`, the same as the controller's.
     """
@@ -59,7 +62,12 @@ class Compute(CloudHost):
     def inner_ports(self) -> tuple[str, ...]:
         """Consoles of guests, their tunnels, and the memory of guests that move."""
         ports = ("5900-6923/tcp", "6081/udp", "49152-49215/tcp")
-        return (*ports, *(("16509/tcp",) if self._migration == "tcp" else ()))
+        return (*ports, *PORTS.get(self._migration, ()))
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """libvirt's door to the network, which hosts that move guests by SSH do not need."""
+        return ("libvirt-daemon-proxy",) if self._migration in PORTS else ()
 
     @property
     def settings(self) -> dict[str, str]:

@@ -96,6 +96,7 @@ def test_open_migration_is_a_choice_and_opens_its_port():
     compute = roles()["compute"]
     chosen = compute.of(replace(CLOUD, options=(("migration", "tcp"),)))
     assert "16509/tcp" not in compute.of(CLOUD).settings["INNER_PORTS"]
+    assert "16514/tcp" in compute.of(CLOUD).settings["INNER_PORTS"]
     assert "16509/tcp" in chosen.settings["INNER_PORTS"]
     assert "16509/tcp" not in chosen.firewall
 
@@ -338,22 +339,21 @@ def test_a_migration_that_was_cut_off_begins_anew_and_one_that_ended_never_does(
 def test_hosts_agree_on_the_key_that_guests_move_by(tmp_path):
     require_tool("openssl")
     require_tool("ssh-keygen", package="openssh-client")
-    text = steps_of(roles()["compute"])["30-libvirt"]
-    private = re.search(r"^ +private=.*?2>/dev/null$", text, re.DOTALL | re.MULTILINE)
-    assert private
-    for name in ("a", "b"):
-        script = f"MIGRATION_SECRET=correct-horse home={tmp_path}\n{private[0]}"
-        subprocess.run(["bash", "-euc", script.replace("id_ecdsa.new", name)], check=True)
-        (tmp_path / name).chmod(0o600)
-    keys = {
-        subprocess.run(
-            ["ssh-keygen", "-y", "-f", str(tmp_path / name)],
+    text = steps_of(roles()["compute"])["28-trust"]
+    make = re.search(r"^key_for\(\) \{.*?^\}$", text, re.DOTALL | re.MULTILINE)
+    assert make
+    keys = {}
+    for purpose in ("nova", "hosts", "nova"):
+        script = f"MIGRATION_SECRET=correct-horse\n{make[0]}\nkey_for {purpose} >{tmp_path}/key"
+        subprocess.run(["bash", "-euc", script], check=True)
+        (tmp_path / "key").chmod(0o600)
+        public = subprocess.run(
+            ["ssh-keygen", "-y", "-f", str(tmp_path / "key")],
             check=True, capture_output=True, text=True,
-        ).stdout
-        for name in ("a", "b")
-    }  # fmt: skip
-    assert len(keys) == 1
-    assert keys.pop().startswith("ecdsa-sha2-nistp256 ")
+        ).stdout  # fmt: skip
+        assert public.startswith("ecdsa-sha2-nistp256 ")
+        assert keys.setdefault(purpose, public) == public
+    assert len(set(keys.values())) == 2, "each purpose has its own"
 
 
 def test_a_plan_of_the_original_kind_differs_in_the_controller_alone():

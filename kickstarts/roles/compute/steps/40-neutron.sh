@@ -10,6 +10,9 @@ END
 
 if has_unit ovn-controller.service; then
     serve openvswitch.service
+    # The database's socket is root's alone; Neutron's agent, which is not root, comes by this port.
+    manager=ptcp:6640:127.0.0.1
+    [ "$(ovs-vsctl get-manager)" = "$manager" ] || ovs-vsctl set-manager "$manager"
     # Where OVN's databases are, and the address that tunnels of other hosts find us by.
     ovs-vsctl set open_vswitch . \
         external-ids:ovn-remote="tcp:$CONTROLLER_ADDRESS:6642" \
@@ -28,7 +31,7 @@ nova_metadata_host = $CONTROLLER
 metadata_proxy_shared_secret = $METADATA_SECRET
 
 [ovs]
-ovsdb_connection = unix:/var/run/openvswitch/db.sock
+ovsdb_connection = tcp:127.0.0.1:6640
 
 [ovn]
 ovn_sb_connection = tcp:$CONTROLLER_ADDRESS:6642
@@ -36,6 +39,12 @@ ovn_sb_connection = tcp:$CONTROLLER_ADDRESS:6642
 $extensions
 END
     serve "$unit"
+    # Its process stays when it finds no database. Neutron knows the agent by what it writes here.
+    known() {
+        ovn-sbctl --db="tcp:$CONTROLLER_ADDRESS:6642" get Chassis_Private "$HOST" external_ids |
+            grep --quiet neutron:ovn-metadata-id
+    }
+    wait_for 120 known
 else
     write /etc/neutron/plugins/ml2/openvswitch_agent.ini root:neutron 0640 <<END
 [ovs]

@@ -1,10 +1,12 @@
 # Nova's part on a host of guests. The controller finds the host by itself within five minutes.
 # shellcheck shell=bash
-if [ "$MIGRATION" = ssh ]; then
-    uri='qemu+ssh://nova@%s/system?keyfile=/var/lib/nova/.ssh/id_ecdsa'
-else
-    uri='qemu+tcp://%s/system'
-fi
+case "$MIGRATION" in
+    # Both ends have certificates, and the memory of guests goes by TLS, too.
+    tls) migration=('live_migration_scheme = tls' 'live_migration_with_native_tls = true') ;;
+    # libvirt's own words go by SSH, the memory of guests in the clear.
+    ssh) migration=('live_migration_uri = qemu+ssh://nova@%s/system?keyfile=/var/lib/nova/.ssh/id_ecdsa') ;;
+    tcp) migration=('live_migration_scheme = tcp') ;;
+esac
 {
     cat <<END
 [DEFAULT]
@@ -87,7 +89,9 @@ END
         echo 'cpu_mode = none'
     fi
     cat <<END
-live_migration_uri = $uri
+$(printf '%s\n' "${migration[@]}")
+# By address: the other hosts need not know this one's name.
+live_migration_inbound_addr = $ADDRESS
 live_migration_permit_post_copy = true
 
 [oslo_concurrency]
