@@ -270,7 +270,7 @@ def test_a_log_tells_why(tmp_path):
 def test_a_log_does_not_take_what_was_called_for_what_failed(tmp_path):
     log = tmp_path / "x.log"
     log.write_text(
-        "2026-11-21 20:24:11.9 | INFO block_device.utils [-] Calling [sudo mkfs.vfat /dev/loop2p1]\n"
+        "2026-11-21 20:24:11.9 | INFO block_device.utils [-] Calling [sudo mkfs.vfat /dev/loop2]\n"
         "2026-11-21 20:24:19.9 | touch: setting times of '/x/sys': Read-only file system\n"
         "2026-11-21 20:24:20.0 | Unmount /x/sys\n",
         encoding="utf-8",
