@@ -33,7 +33,6 @@ from imagebuild.phases import Event, Follower, Phase, read_times, write_times
 from imagebuild.plan import PACKAGE, BuildPlan, Machine, Settings, plan_build
 from imagebuild.proof import demand, proof_path, prove, write_proof
 from imagebuild.proof_machine import (
-    MEMORY_MIB,
     Accelerator,
     Firmware,
     choose_accelerator,
@@ -257,7 +256,10 @@ class _Story:
             return False
         self.came_to(Phase.PROVING)
         stopping = self.way.stopping
-        proof = prove(plan.partial, firmwares, self.way.programs, work, stopping=stopping)
+        memory = self.recipe.memory
+        proof = prove(
+            plan.partial, firmwares, self.way.programs, work, stopping=stopping, memory=memory
+        )
         proof = replace(proof, image=plan.final.name, sha256=sha256)
         write_proof(proof, proof_path(self.evidence))
         if not proof.proven:
@@ -303,7 +305,7 @@ class _Story:
             "name": self.recipe.name,
             "title": self.recipe.title,
             "properties": dict(self.recipe.properties),
-            "min_ram": MEMORY_MIB,  # what the boot proof gives its guests
+            "min_ram": self.recipe.memory,
             "proven": proven,
             "size": size,
             **digests,

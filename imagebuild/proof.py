@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -99,11 +99,12 @@ def prove(
     work: Path,
     accelerator: Accelerator | None = None,
     stopping: Event | None = None,
+    memory: int = 1536,
 ) -> Proof:
     """Boot copies of a qcow2 or raw image, at least two, at least one by each firmware.
 
-    `work` is a folder of the caller's; the consoles stay in it. The copies run at the same time
-    and are ended when `stopping` is set. Raises ToolMissing, Stopped.
+    `work` is a folder of the caller's; the consoles stay in it. Each copy has `memory` MiB. They
+    run at the same time and are ended when `stopping` is set. Raises ToolMissing, Stopped.
     """
     tools = find_tools(firmwares)
     accelerator = accelerator or choose_accelerator(tools, work, programs.start)
@@ -111,7 +112,10 @@ def prove(
         size, format_ = disk.data.size, disk.format
     chosen = [*firmwares, *firmwares][: max(COPIES, len(firmwares))]
     guests = [
-        _guest(f"proof{number}", firmware, image, format_, size, tools, work, programs)
+        replace(
+            _guest(f"proof{number}", firmware, image, format_, size, tools, work, programs),
+            memory=memory,
+        )
         for number, firmware in enumerate(chosen, 1)
     ]
     try:

@@ -11,8 +11,6 @@ from pathlib import Path
 from imagebuild.errors import ToolMissing
 from imagebuild.running import Start
 
-MEMORY_MIB = 1536
-"""Enough for dracut's initramfs of every recipe; what is proven is also what an image asks for."""
 KVM = Path("/dev/kvm")
 PROBE_LIMIT = 10.0
 """Seconds for firmware to start one sector; with a working KVM it takes one."""
@@ -70,6 +68,8 @@ class Guest:
     """What the guest says on its second serial port."""
     variables: Path | None
     """Its own UEFI variables; None in BIOS."""
+    memory: int = 1536
+    """In MiB."""
 
 
 def find_tools(firmwares: Sequence[Firmware]) -> Tools:
@@ -126,7 +126,7 @@ def argv(guest: Guest, tools: Tools, accelerator: Accelerator) -> list[str]:
         *("-name", f"guest={guest.name}"),
         *_machine(guest, tools),
         *accelerator.value,
-        *("-m", str(MEMORY_MIB), "-smp", "1"),
+        *("-m", str(guest.memory), "-smp", "1"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *_serial("console", guest.console),
         *_serial("report", guest.report),

@@ -53,6 +53,9 @@ class Recipe:
     mkfs_options: str = ""
     size: int | None = None
     """In GiB; None: as large as what is in it, and some room."""
+    memory: int = 1536
+    """MiB that a machine must have for it; the boot proof gives no more. Generous where nobody has
+    seen less do."""
     data_sources: tuple[str, ...] = ("ConfigDrive", "OpenStack", "NoCloud")
     """Of cloud-init, in this order."""
     kernel_arguments: tuple[str, ...] = ()

@@ -19,8 +19,8 @@ VARIANTS = FOLDER / "variants"
 
 KEYS = (
     "extends", "title", "system", "release", "elements", "packages", "environment", "block_device",
-    "filesystem", "mkfs_options", "size", "data_sources", "kernel_arguments", "compression", "gpu",
-    "nvidia_branch", "properties", "note",
+    "filesystem", "mkfs_options", "size", "memory", "data_sources", "kernel_arguments",
+    "compression", "gpu", "nvidia_branch", "properties", "note",
 )  # fmt: skip
 
 ALIASES: Mapping[str, str] = {
@@ -165,6 +165,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "release": ("a release as its mirror names it", r"[\w.-]+"),
     "mkfs_options": ("options of mkfs without quotes", r"[\w ^,=.-]+"),
     "size": ("a number of GiB from 1 to 2048", r"[1-9]\d{0,3}"),
+    "memory": ("a number of MiB from 128 to 99999", r"12[89]|1[3-9]\d|[2-9]\d\d|[1-9]\d{3,4}"),
     "nvidia_branch": (f"one of {', '.join(map(str, BRANCHES))}", "|".join(map(str, BRANCHES))),
     "note": ("a sentence on one line", r"\S.*"),
     "extends": ("the name or path of a recipe", r"[\w./-]+"),
@@ -253,6 +254,7 @@ def _recipe(name: str, written: Written) -> Recipe:
         filesystem=texts.get("filesystem", defaults.filesystem),
         mkfs_options=texts.get("mkfs_options", ""),
         size=int(texts["size"]) if "size" in texts else None,
+        memory=int(texts.get("memory", defaults.memory)),
         data_sources=lists.get("data_sources", defaults.data_sources),
         kernel_arguments=tuple(dict.fromkeys(lists.get("kernel_arguments", ()))),
         compression=Compression(texts.get("compression", defaults.compression.value)),

@@ -18,6 +18,7 @@ def facts(recipe: Recipe) -> dict[str, object]:
         "filesystem": recipe.filesystem,
         "mkfs_options": recipe.mkfs_options,
         "size": recipe.size,
+        "memory": recipe.memory,
         "data_sources": list(recipe.data_sources),
         "kernel_arguments": list(recipe.kernel_arguments),
         "compression": recipe.compression.value,
@@ -30,7 +31,7 @@ def facts(recipe: Recipe) -> dict[str, object]:
 
 
 def gpu_lines(recipe: Recipe) -> list[str]:
-    """Which GPUs the driver of a recipe drives, and who says so."""
+    """Which GPUs the driver of a recipe drives, who says so, and what Secure Boot asks for."""
     if recipe.gpu is not GpuKind.DRIVER or recipe.nvidia_branch is None:
         return []
     branch = BRANCHES[recipe.nvidia_branch]
@@ -38,4 +39,9 @@ def gpu_lines(recipe: Recipe) -> list[str]:
     drives = generations(branch.number, open_modules=free)
     modules = f"open kernel modules, {OPEN_FROM} and newer" if free else "proprietary modules"
     rows = [f"{name}: {GENERATIONS[name]}" for name in drives]
-    return [*rows, f"({modules}; NVIDIA: {branch.source})"]
+    boot = (
+        "its modules are signed, and load"
+        if recipe.system.name == "ubuntu"
+        else "enroll /var/lib/dkms/mok.pub on each host, or turn it off"
+    )
+    return [*rows, f"({modules}; NVIDIA: {branch.source})", f"(Secure Boot: {boot})"]

@@ -39,7 +39,8 @@ def _tools() -> None:
 
 @pytest.mark.timeout(1800)
 def test_debian_12_proves_itself_by_bios_and_by_uefi(debian_12: Built, tmp_path: Path):
-    found = prove(debian_12.path, [Firmware.BIOS, Firmware.UEFI], PROGRAMS, tmp_path)
+    both, memory = [Firmware.BIOS, Firmware.UEFI], debian_12.recipe.memory
+    found = prove(debian_12.path, both, PROGRAMS, tmp_path, memory=memory)
     assert found.problems == (), (tmp_path / "proof1.console").read_text(errors="replace")[-3000:]
     first, second = demand(found).boots
     assert (first.firmware, second.firmware) == (Firmware.BIOS, Firmware.UEFI)

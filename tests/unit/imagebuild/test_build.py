@@ -215,8 +215,10 @@ def test_programs_that_a_proof_misses_are_told(
 
 def test_an_image_asks_for_the_memory_in_which_it_was_proven(first: Workbench) -> None:
     asked = first.told(".json")["min_ram"]
+    assert isinstance(asked, int)
+    assert asked == load_recipe("debian-12").memory == 512
     here = Path("/x")
-    guest = Guest("proof1", Firmware.BIOS, here, here, here, here, None)
+    guest = Guest("proof1", Firmware.BIOS, here, here, here, here, None, memory=asked)
     words = argv(guest, Tools(here, None, None), Accelerator.KVM)
     assert words[words.index("-m") + 1] == str(asked)
 

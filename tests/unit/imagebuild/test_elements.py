@@ -255,3 +255,41 @@ def test_packages_of_a_named_mirror_are_checked_by_the_distributions_key(
     (written,) = (tmp_path / "rackseed-mirror").iterdir()
     assert written.read_text(encoding="utf-8") == MIRROR.format(key=key)
     assert written.match("dib-mirror*.repo"), "yum-minimal removes no others in the end"
+
+
+def test_the_container_toolkit_comes_from_nvidias_repository_with_its_key(tmp_path):
+    hook = "rackseed-container-toolkit/install.d/65-rackseed-container-toolkit"
+    calls = tmp_path / "calls"
+    told = f'echo "$(basename "$0") $*" >> {calls}'
+    programs = dict.fromkeys(("apt-get", "curl", "dnf"), told)
+    for folder in ("etc/apt/sources.list.d", "etc/yum.repos.d"):
+        (tmp_path / folder).mkdir(parents=True)
+    place = {"DIB_NVIDIA_CONTAINER_MIRROR": "http://mirror.lan/n"}
+    script = here(hook, tmp_path, programs)
+    for distro in ("debian", "rocky"):
+        done = run_hook(script, DISTRO_NAME=distro, **place)
+        assert done.returncode == 0, done.stderr
+    said = calls.read_text(encoding="utf-8").splitlines()
+    order = [
+        "curl -fsSL",
+        "apt-get update",
+        "apt-get install --assume-yes nvidia-container-toolkit",
+    ]
+    at = [next(n for n, line in enumerate(said) if line.startswith(word)) for word in order]
+    assert at == sorted(at)
+    assert said[-1] == "dnf -y install nvidia-container-toolkit"
+    deb = tmp_path / "etc/apt/sources.list.d/nvidia-container-toolkit.list"
+    assert "[signed-by=" in deb.read_text(encoding="utf-8")
+    rpm = (tmp_path / "etc/yum.repos.d/nvidia-container-toolkit.repo").read_text(encoding="utf-8")
+    assert "baseurl=http://mirror.lan/n/stable/rpm/x86_64" in rpm
+    assert "repo_gpgcheck=1" in rpm
+
+
+def test_a_recipe_may_add_the_container_toolkit_to_a_driver_image(tmp_path):
+    path = tmp_path / "containers.yaml"
+    path.write_text("extends: debian-12-gpu-driver\nelements: rackseed-container-toolkit\n")
+    recipe = load_recipe(str(path))
+    assert recipe.elements[-1] == "rackseed-container-toolkit"
+    settings = Settings(Path("/i"), Path("/c"), Path("/w"))
+    found = expanded(plan_build(recipe, settings, Machine(Path("/venv/bin"))))
+    assert "rackseed-container-toolkit" in dict(found)

@@ -58,6 +58,9 @@ def test_a_recipe_is_shown_with_the_gpus_that_it_drives(capsys):
     shown = capsys.readouterr().out
     assert "drives Kepler: K20m" in shown
     assert "hw_video_model: qxl" in shown
+    assert "Secure Boot: enroll /var/lib/dkms/mok.pub" in shown
+    assert build_image("--show", "ubuntu-24.04-gpu-driver") == ExitStatus.DONE
+    assert "Secure Boot: its modules are signed" in capsys.readouterr().out
 
 
 def test_a_dry_run_prints_the_call_and_builds_nothing(capsys, tmp_path):
