@@ -1,7 +1,7 @@
 """The lines of a log that say why a build failed."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 MOST = 20
 """How many lines an error quotes at most."""
@@ -17,7 +17,7 @@ COMMAND = re.compile(r"\++ \S")
 """`sh -x` writes each command so before it runs."""
 
 SUMMARY = re.compile(r"RPM build (errors|warnings):$")
-"""After it rpmbuild says everything once more."""
+"""Below it, indented, each run of rpmbuild says everything once more."""
 
 TELLING: tuple[re.Pattern[str], ...] = tuple(
     re.compile(pattern)
@@ -42,13 +42,21 @@ TELLING: tuple[re.Pattern[str], ...] = tuple(
 
 def failing_lines(text: str) -> Sequence[str]:
     """The lines of build.log or root.log that matter, in their order, at most `MOST`."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    lines = lines[: next((n for n, line in enumerate(lines) if SUMMARY.match(line)), len(lines))]
+    lines = list(_said_once(line.rstrip() for line in text.splitlines() if line.strip()))
     wanted = sorted(set(_telling(lines)) | set(_last_command(lines)))
     found = list(dict.fromkeys(lines[n] for n in wanted)) or lines[-LAST_OF_COMMAND:]
     if len(found) > MOST:
         return (*found[:FIRST], *found[FIRST - MOST :])
     return tuple(found)
+
+
+def _said_once(lines: Iterable[str]) -> Iterator[str]:
+    """All but the summaries."""
+    inside = False
+    for line in lines:
+        inside = bool(SUMMARY.match(line)) or (inside and line[0].isspace())
+        if not inside:
+            yield line
 
 
 def _telling(lines: Sequence[str]) -> Iterator[int]:

@@ -46,6 +46,14 @@ BAD = "error: Bad exit status from /var/tmp/rpm-tmp.PLIZff (%build)"
             id="no such command",
         ),
         pytest.param(
+            "Wrote: /builddir/build/SRPMS/a-1-1.src.rpm\n\nRPM build warnings:\n"
+            "    source_date_epoch_from_changelog set but %changelog is missing\n"
+            "Building for target x86_64\n" + HEAD + "+ ./configure\nno compiler\n\n"
+            "RPM build warnings:\n    once more\n" + END,
+            ["+ ./configure", "no compiler", BAD],
+            id="warnings of a run before",
+        ),
+        pytest.param(
             "Checking for unpackaged file(s): /usr/lib/rpm/check-files /b\n"
             "error: Installed (but unpackaged) file(s) found:\n   /usr/share/x/a\n"
             "   /usr/share/x/b\n\nRPM build errors:\n    Installed (but unpackaged) file(s) found:"
