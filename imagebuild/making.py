@@ -42,6 +42,7 @@ def parameters(plan: BuildPlan) -> dict[str, Any]:
         "fileSystem": recipe.filesystem,
         "kernelArguments": list(recipe.kernel_arguments),
         "compression": (settings.compression or recipe.compression).value,
+        **({"snapshot": settings.snapshot} if settings.snapshot else {}),
         **({"sourceDateEpoch": settings.epoch} if settings.epoch is not None else {}),
     }
 

@@ -25,6 +25,7 @@ def test_a_build_tells_its_elements_and_sources_without_secrets_or_paths(tmp_pat
         work=tmp_path / "work",
         mirror="http://me:secret@mirror.example.org/debian",
         local_base=base,
+        snapshot="20261101T060000Z",
     )
     machine = Machine(
         programs=Path("/opt/venv/bin"), proxies=(("http_proxy", "http://u:hidden@192.0.2.1"),)
@@ -39,6 +40,7 @@ def test_a_build_tells_its_elements_and_sources_without_secrets_or_paths(tmp_pat
     assert "base.qcow2" in uris
     assert {"element:rackseed-seal", "element:vm"} <= set(uris)
     assert definition["externalParameters"]["release"] == "bookworm"
+    assert definition["externalParameters"]["snapshot"] == "20261101T060000Z"
 
 
 @pytest.mark.parametrize(
