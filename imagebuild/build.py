@@ -232,7 +232,9 @@ class _Story:
             error.add_note(f"the report is {kept}; the image was removed")
             raise error
         if missing := check_image(self.recipe, plan.partial):
-            raise NotAsPromised("\n".join([f"{self.recipe.name} is not as promised:", *missing]))
+            lacking = NotAsPromised("\n".join([f"{self.recipe.name} lacks:", *missing]))
+            lacking.add_note(f"the image was removed; {self.log} tells how it was made")
+            raise lacking
         return report
 
     def prove(self, sha256: str) -> bool:

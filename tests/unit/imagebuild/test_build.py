@@ -10,7 +10,7 @@ import pytest
 
 from imagebuild import build
 from imagebuild.build import Built, Way, build_image
-from imagebuild.errors import BadInput, DiskFull, NotProven, NotSealed
+from imagebuild.errors import BadInput, DiskFull, NotAsPromised, NotProven, NotSealed
 from imagebuild.evidence import Contents
 from imagebuild.phases import PACKING_MARK
 from imagebuild.plan import TMPFS_NEED, Machine, Settings
@@ -130,6 +130,19 @@ def test_an_image_that_is_not_sealed_leaves_the_older_one_with_its_own_evidence(
     assert first.image.read_bytes() == b"first"
     for suffix in (".json", ".seal.json", ".boot.json"):
         assert first.told(suffix)["sha256"] == digest(first.image)
+
+
+def test_an_image_that_lacks_what_its_recipe_promises_leaves_the_older_one(
+    first: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = first.names()
+    first.content = b"second"
+    monkeypatch.setattr(build, "check_image", lambda recipe, path: ["no module", "no daemon"])
+    with pytest.raises(NotAsPromised, match="debian-12 lacks:\nno module\nno daemon") as raised:
+        first.build()
+    assert "debian-12.log" in raised.value.__notes__[0]
+    assert first.names() == before
+    assert first.image.read_bytes() == b"first"
 
 
 def test_an_image_that_does_not_boot_leaves_the_older_one_with_its_own_evidence(
