@@ -206,8 +206,8 @@ def read_scalar(node: Node, key: str, found: Findings, read: Read[T]) -> T | Non
         # A reader given the empty text says what it expects.
         value = read(text or "")
     except Mismatch as mismatch:
-        message = f"found {describe(node)}, expected {mismatch.expected}"
-        found.add(key, message, mismatch.hint, node.line)
+        shown = "something else" if text and mismatch.secret else describe(node)
+        found.add(key, f"found {shown}, expected {mismatch.expected}", mismatch.hint, node.line)
         return None
     if text is None:
         found.add(key, f"found {describe(node)}, expected a value", None, node.line)

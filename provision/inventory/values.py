@@ -24,10 +24,12 @@ E = TypeVar("E", bound=Enum)
 class Mismatch(ValueError):
     """A value is not what its key takes; `expected` completes `found X, expected ...`."""
 
-    def __init__(self, expected: str, hint: str | None = None) -> None:
+    def __init__(self, expected: str, hint: str | None = None, *, secret: bool = False) -> None:
         super().__init__(expected)
         self.expected = expected
         self.hint = hint
+        self.secret = secret
+        """What stands there may be one, so nobody quotes it."""
 
 
 MAX_TEXT = 1000
@@ -292,7 +294,16 @@ def shape(name: str) -> Callable[[str], str]:
 
 
 ssh_key = shape("key")
-password_hash = shape("hash")
+
+
+def password_hash(value: str) -> str:
+    """A password as answers take it, which is never the password itself."""
+    try:
+        return shape("hash")(value)
+    except Mismatch as mismatch:
+        raise Mismatch(mismatch.expected, "mkpasswd --method=sha-512", secret=True) from None
+
+
 user = shape("user")
 
 

@@ -114,7 +114,10 @@ def verify_image(path: Path, place: Place, key: str) -> list[Problem]:
 def _near_file(folder: Path, path: str) -> str:
     """The nearest file that is there, else where to put it."""
     beside = (folder / path).parent
-    names = [file.name for file in beside.iterdir()] if beside.is_dir() else []
+    own = Path(path).name
+    names = [each.name for each in beside.iterdir()] if beside.is_dir() else []
+    if own in names:
+        return f"{beside / own} is there and of no use: put the right one in its place"
     return suggestion(Path(path).name, names) if names else f"the folder for it is {beside}"
 
 

@@ -309,6 +309,15 @@ def test_a_plan_tells_what_the_installer_would_not_take_by_its_line(rack, capsys
     assert "the kickstart of ctl01, line 1: Unknown command: bogus" in shown.err
 
 
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_a_password_in_the_place_of_its_hash_is_refused_and_not_repeated(rack, capsys, command):
+    rack.write_text(rack.read_text().replace(HASH, "hunter2"))
+    assert invoke([command, "-i", str(rack)]) == 2
+    said = capsys.readouterr().err
+    assert "password: found something else, expected a password's hash" in said
+    assert "hunter2" not in said
+
+
 def test_an_administrator_does_not_show_his_hash():
     assert HASH not in repr(Administrator("grace", (), HASH))
 
