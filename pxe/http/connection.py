@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -29,6 +30,8 @@ LINGER_SECONDS: Final = 1.0
 """How long we read on what nobody wants, so that our last words are not lost with a reset."""
 IN_A_ROW: Final = 16
 """Requests of one connection that are answered before others have their chance."""
+SIP: Final = 8 << 10
+"""Bytes that a client gets now and then whose turn has not come: they fit into any buffer."""
 BODIES_AT_ONCE: Final = 64
 """Bodies that one process waits for at a time."""
 BODIES_OF_PEER: Final = 16
@@ -64,8 +67,8 @@ class Connection:
 
     __slots__ = (
         "_began", "_deadline", "_going", "_heard_all", "_keep", "_last_given", "_left", "_message",
-        "_payload", "_peer", "_reader", "_request", "_response", "_shared", "_state", "_task",
-        "_turn", "_unread", "_wire",
+        "_payload", "_peer", "_reader", "_request", "_response", "_shared", "_sipped", "_state",
+        "_task", "_turn", "_unread", "_wire",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +95,7 @@ class Connection:
         self._payload: StreamReader
         self._request: Request | None = None
         self._response: Response | None = None
+        self._sipped = 0  # bytes of the file that went out before its turn
         self._began = 0.0
         self._task: asyncio.Task[Any] | None = None
         self._turn: Turn | None = None
@@ -134,8 +138,7 @@ class Connection:
         if self._state is _State.OVER:
             return
         if self._response is not None and self._response.file is not None:
-            sent = self._wire.file_sent(self._response.offset)
-            reason = f"{reason} after {sent} of {self._response.length} bytes"
+            reason = f"{reason} after {self._file_sent()} of {self._response.length} bytes"
         self._wire.abort()
         self._close()
         self._tell(None, reason)
@@ -291,8 +294,9 @@ class Connection:
         request = self._request
         start = head(response, new=request is None or self._is_new, stays=self._keep)
         if response.file is not None:
+            self._sipped = 0
             self._turn = turn = self._shared.turns.take(str(self._peer), response.length, now)
-            turn.begin = self._begin_file
+            turn.begin, turn.sip, turn.sent = self._begin_file, self._sip, self._file_sent
             self._wire.send(start, more=turn.begun)
             if turn.begun:
                 self._pour()
@@ -305,15 +309,33 @@ class Connection:
     def _begin_file(self) -> None:
         self._shared.loop.call_soon(self._pour)
 
+    def _sip(self) -> None:
+        """Send a little, so that the client knows of us while it waits for its turn."""
+        response = self._response
+        if self._last_given or response is None or response.file is None or self._wire.behind:
+            return
+        count = min(SIP, response.length - self._sipped - 1)  # the end is left to its turn
+        try:
+            data = os.pread(response.file.fileno(), count, response.offset + self._sipped)
+        except OSError as error:
+            self.lost(f"the file cannot be read: {error.strerror}")
+            return
+        self._sipped += len(data)
+        self._wire.send(data)
+
+    def _file_sent(self) -> int:
+        """Bytes of the file that the kernel has taken."""
+        offset = 0 if self._response is None else self._response.offset
+        return max(self._sipped, self._wire.file_sent(offset))
+
     def _pour(self) -> None:
         response = self._response
-        if self._state is not _State.SENDING or response is None or response.file is None:
-            return  # the client went away
-        if self._last_given:
-            return  # it is on its way already
+        if self._last_given or response is None or response.file is None:
+            return  # it is on its way already, or the client went away
         self._last_given = True
         self._deadline = monotonic() + longest(response.length)
-        if self._wire.send_file(response.file, response.offset, response.length):
+        offset, length = response.offset + self._sipped, response.length - self._sipped
+        if self._wire.send_file(response.file, offset, length):
             self.sent()
 
     async def _deliver(self, delivered: Callable[[], None]) -> None:

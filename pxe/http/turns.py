@@ -10,9 +10,14 @@ AT_ONCE: Final = 4
 when it is sent to the next, and a byte costs a seventh less than with 16, a fifth less than with
 no bound."""
 TURN_LIMIT: Final = 0.25
-"""Seconds after which a transfer, which then is slow by itself, no longer holds others up: clients
-of 1 Gbit/s fill a faster network, as more and more of them run."""
-WAIT_LIMIT: Final = 5.0
+"""Seconds after which a transfer that is slow by itself no longer holds others up: clients of
+1 Gbit/s fill a faster network, as more and more of them run."""
+QUICK: Final = 130_000_000
+"""Bytes per second that no client of 1 Gbit/s reaches: who does keeps its place."""
+SIP_EVERY: Final = 2.0
+"""Seconds after which a transfer that waits is to send a little: firmware that hears nothing gives
+up, EDK2's after 5 (PcdHttpIoTimeout), GRUB after 30."""
+WAIT_LIMIT: Final = 60.0
 """Seconds after which a transfer begins whatever the others do."""
 BEGUN_LIMIT: Final = 4096
 """Machines remembered that had their kernel and are to get their initrd next."""
@@ -31,17 +36,28 @@ def _nothing() -> None:
     """Nobody waits for this turn."""
 
 
+def _none_sent() -> int:
+    """Nobody has told."""
+    return 0
+
+
 class Turn:
     """One transfer's place in the order."""
 
-    __slots__ = ("_state", "begin", "since")
+    __slots__ = ("_fed", "_had", "_state", "begin", "sent", "since", "sip")
 
     def __init__(self, since: float) -> None:
         self._state = _State.WAITING
         self.since = since
-        """When it began to wait, then when it got its place."""
+        """When it began to wait, then when it got its place or last proved to be quick."""
+        self._fed = since
+        self._had = 0
         self.begin: Callable[[], None] = _nothing
         """Called when a turn that had to wait has come."""
+        self.sip: Callable[[], None] = _nothing
+        """Called every `SIP_EVERY` seconds before that."""
+        self.sent: Callable[[], int] = _none_sent
+        """Bytes sent so far."""
 
     @property
     def begun(self) -> bool:
@@ -54,8 +70,9 @@ class Turns:
 
     When 500 machines boot at once, sharing everything evenly would let all of them end last. A
     machine that had one file goes before those that had none: after its kernel it wants its
-    initrd. A slow or stalled client holds its place for `TURN_LIMIT` only, which `look`, called
-    now and then, sees to. Times are seconds of one clock, which never goes back.
+    initrd. A slow or stalled client holds its place for `TURN_LIMIT` only, and those that wait get
+    a little to live on; `look`, called now and then, sees to both. Times are seconds of one clock,
+    which never goes back.
     """
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
@@ -85,7 +102,8 @@ class Turns:
         """The transfer is over, or its client went away while it waited."""
         held = turn._state is _State.HOLDING
         turn._state = _State.FREE  # those that waited are passed over when it is their turn
-        turn.begin = _nothing  # and keep nothing of their connection until then
+        # and keep nothing of their connection until then
+        turn.begin, turn.sip, turn.sent = _nothing, _nothing, _none_sent
         if held:
             del self._holding[turn]
             self._next(now)
@@ -93,15 +111,23 @@ class Turns:
     def look(self, now: float) -> None:
         """Let nobody hold a place, or wait for one, for too long."""
         for turn in list(self._holding):
-            if now - turn.since < TURN_LIMIT:
-                break
-            self.give(turn, now)
+            held = now - turn.since
+            if held < TURN_LIMIT:
+                continue
+            sent = turn.sent()
+            if sent - turn._had < QUICK * held:
+                self.give(turn, now)
+            else:
+                turn.since, turn._had = now, sent
         for waiting in (self._first, self._later):
             while waiting and (waiting[0].begun or now - waiting[0].since >= WAIT_LIMIT):
                 turn = waiting.popleft()
                 if not turn.begun:
                     turn._state = _State.FREE
                     turn.begin()
+            for turn in [turn for turn in waiting if now - turn._fed >= SIP_EVERY]:
+                turn._fed = now
+                turn.sip()
 
     def _has_begun(self, peer: str) -> bool:
         """Whether this is a machine's second file, which alone goes first."""

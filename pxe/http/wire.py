@@ -63,6 +63,11 @@ class Wire:
         """For its state only."""
         return self._sock
 
+    @property
+    def behind(self) -> bool:
+        """Whether the kernel has yet to take some of what was sent."""
+        return bool(self._rest)
+
     def open(self, owner: Owner) -> None:
         """Begin to tell `owner` what comes, perhaps now."""
         self._owner = owner

@@ -1,19 +1,21 @@
 """A connection at its worst moments: a full buffer, an error of ours, a client that just left."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from pxe.http import connection
-from pxe.http.connection import BODIES_OF_PEER, IN_A_ROW, Connection, Shared
+from pxe.http.connection import BODIES_OF_PEER, IN_A_ROW, SIP, Connection, Shared
 from pxe.http.exchange import Ended, Request, Responding, Response, text
 from pxe.http.server import HttpServer
-from pxe.http.turns import AT_ONCE, SMALL
+from pxe.http.turns import AT_ONCE, SIP_EVERY, SMALL
 
 SIZE = SMALL + 1
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -160,6 +162,47 @@ async def test_a_waiting_file_whose_head_the_kernel_cannot_take_at_once_is_sent_
             assert [end.failure for end in app.ends] == [""] * (before + 1)
     else:
         pytest.fail("the buffer was never full")
+
+
+async def test_a_client_that_waits_for_its_turn_hears_a_little_and_then_gets_the_rest(
+    server: HttpServer, shared: Shared, app: SmallApp
+) -> None:
+    content = os.urandom(SIZE)
+    app.file.write_bytes(content)
+    held = [shared.turns.take(f"{n}", SIZE, 1e18) for n in range(AT_ONCE)]
+    with client(server) as peer:
+        peer.send(GET_FILE)
+        heard = await hear(peer, lambda heard: heard.endswith(b"\r\n\r\n"))
+        start = len(heard)
+        for sips in (1, 2, 3):
+            shared.turns.look(monotonic() + sips * SIP_EVERY)
+            wanted = start + sips * SIP - len(heard)
+            heard += await hear(peer, lambda heard, wanted=wanted: len(heard) >= wanted)
+        assert heard[start:] == content[: 3 * SIP]
+        for turn in held:
+            shared.turns.give(turn, 1e18)
+        heard += await hear(peer, lambda more: len(more) == SIZE - 3 * SIP)
+        assert heard[start:] == content
+        await spin()
+        assert [end.failure for end in app.ends] == [""]
+
+
+async def test_a_client_that_does_not_take_its_sips_gets_no_more_of_them(
+    server: HttpServer, shared: Shared, app: SmallApp
+) -> None:
+    for turn in range(AT_ONCE):
+        shared.turns.take(f"{turn}", SIZE, 1e18)
+    with client(server) as peer:
+        peer.send(GET_FILE)
+        await hear(peer, lambda heard: heard.endswith(b"\r\n\r\n"))
+        [waiting] = shared.connections
+        for sips in range(1, 20):
+            shared.turns.look(monotonic() + sips * SIP_EVERY)
+        sipped = waiting._sipped
+        assert SIP <= sipped < 19 * SIP
+    await until(lambda: app.ends)
+    [end] = app.ends
+    assert f" after {sipped} of {SIZE} bytes" in end.failure
 
 
 async def test_a_response_made_for_a_client_that_just_left_is_not_sent(

@@ -57,6 +57,16 @@ async def test_the_first_is_made_at_once_and_the_rest_together():
     assert isinstance(await scripts.make(MINE, LOOPBACK), Text)
 
 
+async def test_where_few_machines_ask_nobody_waits_long_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("pxe.http.scripts.APART", 3600)
+    scripts = scripts_of(MemorySite(target=KERNEL))
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            assert isinstance(await scripts.make(MINE, LOOPBACK), Text)
+
+
 async def test_what_the_site_raises_is_told_to_each(monkeypatch: pytest.MonkeyPatch):
     site = MemorySite()
     monkeypatch.setattr(site, "boot_targets", lambda asked, url: 1 / 0)

@@ -1,6 +1,6 @@
 import weakref
 
-from pxe.http.turns import SMALL, TURN_LIMIT, WAIT_LIMIT, Turn, Turns
+from pxe.http.turns import QUICK, SIP_EVERY, SMALL, TURN_LIMIT, WAIT_LIMIT, Turn, Turns
 
 BIG = SMALL + 1
 NOW = 1000.0
@@ -47,6 +47,49 @@ def test_a_stalled_transfer_holds_others_up_for_its_turn_only() -> None:
     order.give(stalled, NOW + TURN_LIMIT)
     asked(order, "last", told, now=NOW + TURN_LIMIT)
     assert told == ["stalled", "next"]
+
+
+def test_a_quick_transfer_keeps_its_place_as_long_as_it_is_quick() -> None:
+    order, told = Turns(at_once=1), list[str]()
+    quick = asked(order, "quick", told)
+    sent = 0
+    quick.sent = lambda: sent
+    asked(order, "next", told)
+    for number in range(1, 11):
+        sent += round(QUICK * TURN_LIMIT) + 1
+        order.look(NOW + number * TURN_LIMIT)
+    assert told == ["quick"]
+    sent += round(QUICK * TURN_LIMIT) - 1
+    order.look(NOW + 11 * TURN_LIMIT)
+    assert told == ["quick", "next"]
+
+
+def test_who_waits_sips_now_and_then_until_its_turn_has_come() -> None:
+    order, told = Turns(at_once=1), list[str]()
+    first = asked(order, "first", told)
+    sips = list[float]()
+    waiting = asked(order, "waiting", told)
+    now = NOW
+    waiting.sip = lambda: sips.append(now)
+    first.sent = lambda: round((now - NOW) * 2 * QUICK)
+    while now < NOW + 3 * SIP_EVERY - 0.5:
+        now += 0.25
+        order.look(now)
+    assert sips == [NOW + SIP_EVERY, NOW + 2 * SIP_EVERY]
+    order.give(first, now)
+    now += 2 * SIP_EVERY
+    order.look(now)
+    assert len(sips) == 2
+
+
+def test_a_client_that_leaves_while_it_sips_is_forgotten() -> None:
+    order, told = Turns(at_once=0), list[str]()
+    leaving, staying = (asked(order, name, told) for name in ("leaving", "staying"))
+    leaving.sip = lambda: order.give(leaving, NOW)
+    staying.sip = lambda: told.append("sip")
+    for number in (1, 2):
+        order.look(NOW + number * SIP_EVERY)
+    assert told == ["sip", "sip"]
 
 
 def test_a_transfer_begins_in_the_end_whatever_the_others_do() -> None:
