@@ -30,7 +30,9 @@ def secrets() -> None:
 
 
 def init(inventory: InventoryOption = DEFAULT_INVENTORY) -> int:
-    """Add what the file of secrets lacks, as strong random words; what is there stays.
+    """Add what the file of secrets lacks, as strong random words.
+
+    What is there stays.
 
     Example:
       rackseed secrets init -i rack.yaml

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from provision.cli import report
-from provision.cli.options import JsonOption
+from provision.cli.options import DEFAULT_INVENTORY, JsonOption
 from provision.errors import BadInput
 from provision.simulation.faults import Fault
 from provision.simulation.phases import Goal, Phase
@@ -35,10 +35,14 @@ PLAIN_WIDTH = 120
 
 
 def simulate(
-    inventory: Annotated[
+    path: Annotated[
         Path,
         typer.Argument(metavar="PATH", envvar="RACKSEED_INVENTORY", help="The inventory file."),
-    ] = Path("inventory.yaml"),
+    ] = DEFAULT_INVENTORY,
+    inventory: Annotated[
+        Path | None,
+        typer.Option("--inventory", "-i", metavar="PATH", help="The same, as other commands say."),
+    ] = None,
     host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this host; may be repeated.")
     ] = None,
@@ -82,7 +86,7 @@ def simulate(
     """
     from provision.inventory.load import load
 
-    loaded = load(inventory)
+    loaded = load(inventory or path)
     chosen = choose_hosts(loaded, host or [])
     if world is None or os.getpid() != 1:
         return enter_world(loaded, chosen)
