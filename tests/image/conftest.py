@@ -17,6 +17,10 @@ TOOLS = {"unshare": "util-linux", "qemu-img": "qemu-utils", "debootstrap": "debo
          "sgdisk": "gdisk", "mkfs.vfat": "dosfstools", "mcopy": "mtools"}  # fmt: skip
 
 
+EPOCH = 1793512800
+"""SOURCE_DATE_EPOCH of what tests build: the first of November 2026, six o'clock."""
+
+
 @pytest.fixture(scope="session")
 def image_cache() -> Path:
     """What image builds keep, across sessions of tests too."""
@@ -30,7 +34,7 @@ def build_way(tmp_path_factory: pytest.TempPathFactory, image_cache: Path) -> Wa
     for tool, package in TOOLS.items():
         require_tool(tool, package)
     output = tmp_path_factory.mktemp("images")
-    settings = Settings(output=output, cache=image_cache, work=Path("/tmp"))
+    settings = Settings(output=output, cache=image_cache, work=Path("/tmp"), epoch=EPOCH)
     return Way(settings, this_machine(run), Programs(run, start))
 
 

@@ -1,8 +1,11 @@
 """In which files two systems differ, and in what."""
 
 import os
+from pathlib import Path
 
-from imagebuild.filechanges import What, changes
+import pytest
+
+from imagebuild.filechanges import VARYING, FileChange, What, changes, is_expected
 from imagebuild.inside.folder import open_folder
 from imagebuild.inside.tree import Tree
 from tests.unsealed import make
@@ -35,3 +38,23 @@ def test_every_difference_has_its_path_and_its_kind(tmp_path):
         "etc/one": (What.CONTENT,),
         "etc/two": (What.MODE, What.TIME),
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "what", "expected"),
+    [
+        ("var/log/wtmp", (What.TIME,), True),
+        ("var/log/wtmp", (What.CONTENT, What.TIME), False),
+        ("etc/shadow", (What.TIME,), False),
+        ("boot/grub/grub.cfg", (What.CONTENT,), False),
+        ("var/log/new", (What.ADDED,), False),
+    ],
+)
+def test_two_builds_may_differ_only_as_written_down(path, what, expected):
+    assert is_expected(FileChange(path, what)) is expected
+
+
+def test_what_may_differ_is_in_the_documentation():
+    text = Path("docs/building-images.md").read_text(encoding="utf-8")
+    for pattern in VARYING:
+        assert f"/{pattern.partition('*')[0].rstrip('/')}" in text

@@ -1,0 +1,63 @@
+"""The same again is made of what was kept, and is the same."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from imagebuild.build import Built, Way, build_image
+from imagebuild.difference import compare_images
+from imagebuild.filechanges import compare_files, is_expected
+from imagebuild.inside.image import open_image
+from imagebuild.phases import Phase
+from imagebuild.recipes import load_recipe
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@dataclass(frozen=True)
+class Again:
+    """A second build of the same, and the phases that it came to."""
+
+    built: Built
+    came: tuple[Phase, ...]
+
+
+@pytest.fixture(scope="module")
+def again(debian_12: Built, build_way: Way, tmp_path_factory: pytest.TempPathFactory) -> Again:
+    came: list[Phase] = []
+    settings = replace(build_way.settings, output=tmp_path_factory.mktemp("again"))
+    way = replace(build_way, settings=settings, watch=lambda event: came.append(event.phase))
+    return Again(build_image(load_recipe("debian-12"), way), tuple(came))
+
+
+def test_the_same_again_takes_what_was_kept(again: Again):
+    assert again.built.skipped == "system"
+    assert again.built.report.sealed
+    assert Phase.PACKAGES not in again.came
+    assert {Phase.ROOT, Phase.DISK, Phase.PACKING, Phase.VERIFYING} <= set(again.came)
+
+
+def test_its_files_differ_only_in_what_is_written_down(debian_12: Built, again: Again):
+    found = compare_files(debian_12.path, again.built.path)
+    assert [str(one) for one in found if not is_expected(one)] == []
+
+
+def test_its_packages_file_systems_and_seal_are_the_same(debian_12: Built, again: Again):
+    found = compare_images(debian_12.path, again.built.path)
+    assert not any((found.added, found.removed, found.changed, found.folders, found.broken))
+    one, other = (beside(built, ".packages") for built in (debian_12, again.built))
+    assert one == other
+    assert one.splitlines() == sorted(one.splitlines())
+    assert signatures(debian_12.path) == signatures(again.built.path)
+
+
+def beside(built: Built, suffix: str) -> str:
+    return built.path.with_name(f"{built.path.name}{suffix}").read_text(encoding="utf-8")
+
+
+def signatures(path: Path) -> list[tuple[str, str, str]]:
+    """What boot loaders and fstab may name."""
+    with open_image(path) as image:
+        found = [volume.signature for volume in image.volumes]
+    return [(one.type, one.uuid, one.label) for one in found if one]
