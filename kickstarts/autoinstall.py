@@ -21,6 +21,8 @@ class System:
 
     name: str
     title: str
+    suite: str
+    """As a mirror calls it."""
     has_mirror_selection: bool = True
     """Mirrors may be a list of candidates (2023 on); before, one primary mirror was named."""
 
@@ -28,9 +30,9 @@ class System:
 SYSTEMS: Mapping[str, System] = {
     system.name: system
     for system in (
-        System("ubuntu-22.04", "Ubuntu 22.04", has_mirror_selection=False),
-        System("ubuntu-24.04", "Ubuntu 24.04"),
-        System("ubuntu-26.04", "Ubuntu 26.04"),
+        System("ubuntu-22.04", "Ubuntu 22.04", "jammy", has_mirror_selection=False),
+        System("ubuntu-24.04", "Ubuntu 24.04", "noble"),
+        System("ubuntu-26.04", "Ubuntu 26.04", "resolute"),
     )
 }
 """By name, as an inventory calls them."""

@@ -41,7 +41,9 @@ def _preseed(text: str, _: str) -> Reading:
 
 def _autoinstall(text: str, _: str) -> Reading:
     findings = tuple(yamlcheck.validate(text))
-    return Reading(findings, () if findings else yamlcheck.scripts(text))
+    if findings:
+        return Reading(findings, ())
+    return Reading((), yamlcheck.scripts(text), yamlcheck.packages(text))
 
 
 def _xcpng(text: str, _: str) -> Reading:

@@ -48,6 +48,15 @@ def scripts(text: str) -> tuple[Script, ...]:
             return ()
 
 
+def packages(text: str) -> tuple[str, ...]:
+    """What a file that `validate` has nothing against installs beside the system."""
+    match read(text, {}):
+        case {"autoinstall": {"packages": list() as names}}:
+            return tuple(map(str, names))
+        case _:
+            return ()
+
+
 def load_schema(path: Path) -> Mapping[str, Any]:
     """The installer's own schema, `autoinstall-schema.json`, where the operator has it."""
     schema: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))

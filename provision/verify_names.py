@@ -11,7 +11,7 @@ from contextlib import suppress
 from http.client import HTTPException
 from urllib.parse import urljoin
 
-from kickstarts import installers, preseed
+from kickstarts import autoinstall, installers, preseed
 from kickstarts.errors import KickstartError
 from provision.errors import AnswerError
 from provision.inventory import views
@@ -117,15 +117,25 @@ def _variants(tree: str) -> list[str]:
     return [urljoin(base, f"{path}/") for path in dict.fromkeys(paths) if path not in (".", "")]
 
 
-def _deb_names(tree: str, system: System) -> Names:
-    """Of the components that the installer switches on."""
+def _preseed_names(tree: str, system: System) -> Names:
     kind = preseed.system(system.name)
-    components = ("main", "universe") if kind.ubuntu else ("main",)
+    return _deb_names(tree, kind.suite, ("main", "universe") if kind.ubuntu else ("main",))
+
+
+def _autoinstall_names(tree: str, system: System) -> Names:
+    return _deb_names(tree, autoinstall.system(system.name).suite, UBUNTU)
+
+
+UBUNTU = ("main", "restricted", "universe", "multiverse")
+"""The components that Ubuntu's installer of today switches on."""
+
+
+def _deb_names(tree: str, suite: str, components: Iterable[str]) -> Names:
     base = tree.rstrip("/")
     texts = (
-        lzma.decompress(
-            _fetch(f"{base}/dists/{kind.suite}/{each}/binary-amd64/Packages.xz")
-        ).decode(errors="replace")
+        lzma.decompress(_fetch(f"{base}/dists/{suite}/{each}/binary-amd64/Packages.xz")).decode(
+            errors="replace"
+        )
         for each in components
     )
     return frozenset(name for text in texts for name in _listed(text))
@@ -147,5 +157,9 @@ def _fetch(url: str) -> bytes:
     return body
 
 
-LISTS: dict[Install, Lists] = {Install.KICKSTART: _rpm_names, Install.PRESEED: _deb_names}
-"""By installer; Ubuntu's newer one and XCP-ng's have no list that is told by the tree alone."""
+LISTS: dict[Install, Lists] = {
+    Install.KICKSTART: _rpm_names,
+    Install.PRESEED: _preseed_names,
+    Install.AUTOINSTALL: _autoinstall_names,
+}
+"""By installer; XCP-ng's is told no packages."""

@@ -22,16 +22,20 @@ store: sqlite:///store.db
 systems:
   rocky-9: {{kernel: k, initrd: i, tree: "{tree}"}}
   debian-13: {{kernel: k, initrd: i, tree: "{deb}"}}
+  ubuntu-24.04: {{kernel: k, initrd: i, tree: "{deb}", arguments: ["url=http://10.20.0.3/u.iso"]}}
 roles:
   rpm: {{install: kickstart, os: rocky-9, more_packages: [vim-enhanced, "@development"]}}
   deb: {{install: preseed, os: debian-13, more_packages: [lldpd]}}
+  auto: {{install: autoinstall, os: ubuntu-24.04, more_packages: [htop]}}
 racks:
   r1:
     one: {{mac: "52:54:00:aa:00:01", address: 10.20.0.11, role: rpm}}
     two: {{mac: "52:54:00:aa:00:02", address: 10.20.0.12, role: rpm}}
     deb: {{mac: "52:54:00:aa:00:03", address: 10.20.0.13, role: deb}}
+    auto: {{mac: "52:54:00:aa:00:04", address: 10.20.0.14, role: auto}}
 """
 BASE = ("chrony", "firewalld", "openssh-server", "curl")
+DEB = ("openssh-server", "sudo", "chrony", "curl")
 TREEINFO = """\
 [general]
 name = Rocky Linux 9
@@ -63,9 +67,9 @@ def write_repository(folder: Path, names: tuple[str, ...]) -> None:
     )
 
 
-def write_archive(folder: Path, *names: str) -> None:
+def write_archive(folder: Path, part: str, *names: str) -> None:
     listed = "".join(f"Package: {name}\nVersion: 1\nProvides: {name}-x (= 1)\n\n" for name in names)
-    place = folder / "dists" / "trixie" / "main" / "binary-amd64"
+    place = folder / "dists" / part / "binary-amd64"
     place.mkdir(parents=True)
     (place / "Packages.xz").write_bytes(lzma.compress(listed.encode()))
 
@@ -79,7 +83,14 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
     write_repository(tree, BASE)
     (tree / ".treeinfo").write_text(TREEINFO)
     write_repository(folder / "rocky/9/AppStream/x86_64/os", ("vim-enhanced",))
-    write_archive(folder / "debian", "openssh-server", "sudo", "chrony", "curl", "lldpd")
+    write_archive(folder / "debian", "trixie/main", *DEB, "lldpd")
+    for part, names in (
+        ("main", DEB),
+        ("restricted", ()),
+        ("universe", ["htop"]),
+        ("multiverse", ()),
+    ):
+        write_archive(folder / "debian", f"noble/{part}", *names)
     handler = partial(_Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -105,13 +116,15 @@ def test_every_package_is_found_in_a_tree_and_its_variants(tmp_path, mirror):
 
 def test_a_misspelt_package_is_told_once_with_the_nearest(tmp_path, mirror):
     text = RACK.replace("vim-enhanced", "vim-enhaced").replace("lldpd", "lldp")
-    rpm, deb = verify_names(rack(tmp_path, mirror[1], text))
+    text = text.replace("[htop]", "[htpo]")
+    rpm, deb, auto = verify_names(rack(tmp_path, mirror[1], text))
     assert rpm.text.endswith(
-        f"rack.yaml:8: roles.rpm: the package vim-enhaced is not in "
+        f"rack.yaml:9: roles.rpm: the package vim-enhaced is not in "
         f"{mirror[1]}/rocky/9/BaseOS/x86_64/os/, expected it there"
     )
     assert rpm.hint == "did you mean 'vim-enhanced'?"
     assert deb.hint == "did you mean 'lldpd'?"
+    assert auto.hint == "did you mean 'htop'?"
 
 
 def test_a_tree_that_we_serve_is_read_where_it_lies(tmp_path, mirror):
