@@ -29,8 +29,9 @@ _UNPACK: Mapping[str, Callable[[bytes], bytes]] = {
 _NOUVEAU_OFF = re.compile(r"(?m)^\s*blacklist\s+nouveau\s*$")
 _BOOT_ENTRIES = (
     *("boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/loader/entries/*.conf"),
-    *("etc/default/grub", "etc/kernel/cmdline"),
+    "boot/grub2/grubenv",
 )
+"""What says how a kernel starts; not what the next of these files would be made of."""
 _INITRAMFS = ("boot/initrd.img-{}", "boot/initramfs-{}.img", "boot/initrd-{}")
 _ENABLED = "etc/systemd/system/*.wants/nvidia-persistenced.service"
 

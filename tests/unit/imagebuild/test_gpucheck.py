@@ -72,6 +72,22 @@ NOUVEAU = {"usr/lib/modules/6/kernel/drivers/gpu/drm/nouveau/nouveau.ko.xz": b"x
         ({}, b"", f"there is no initramfs for the kernel {KERNEL}"),
         ({"etc/modprobe.d/rackseed-nouveau.conf": "#blacklist nouveau\n"}, PLAIN, "modprobe.d"),
         ({"boot/grub/grub.cfg": "linux /vmlinuz\n"}, PLAIN, "not off on the kernel's command"),
+        (
+            {
+                "boot/grub/grub.cfg": "blscfg\n",
+                "etc/default/grub": 'GRUB_CMDLINE_LINUX="modprobe.blacklist=nouveau"\n',
+            },
+            PLAIN,
+            "not off on the kernel's command",
+        ),
+        (
+            {
+                "boot/grub/grub.cfg": "blscfg\n",
+                "boot/loader/entries/x.conf": "options ro modprobe.blacklist=nouveau\n",
+            },
+            PLAIN,
+            None,
+        ),
         ({f"boot/vmlinuz-{KERNEL}": None}, PLAIN, "there is no kernel to boot"),
     ],
 )
