@@ -199,7 +199,7 @@ def watching(people: Console) -> "Iterator[Watch]":
         yield line_watch(people)
         return
     with Live(console=people, refresh_per_second=REFRESH_PER_SECOND, transient=True) as live:
-        yield lambda snapshot: live.update(view.live_table(snapshot))
+        yield lambda snapshot: live.update(view.live_table(snapshot, people.height))
 
 
 def line_watch(people: Console) -> "Watch":
@@ -231,8 +231,7 @@ def show_outcome(
     people.print()
     people.print(view.summary_table(outcome))
     people.print()
-    for host, progress in outcome.machines:
-        people.print(f"{host.name}: {view.spans_line(progress)}", style="dim", soft_wrap=True)
+    people.print(view.timelines(outcome))
     for host, progress in outcome.machines:
         for alarm in progress.alarms:
             people.print(report.printable(f"{host.name}: alarm: {alarm}"), markup=False)

@@ -4,6 +4,7 @@ from io import StringIO
 from ipaddress import IPv4Address
 from pathlib import Path
 
+import pytest
 from rich.console import Console, RenderableType
 
 from provision.inventory.model import Host, HostFirmware, Install, Role
@@ -40,8 +41,8 @@ FAILED = progress((Phase.POWER, 0), (Phase.FAILED, 20), reason="the ramdisk stop
 SNAPSHOT = Snapshot(BEGIN + timedelta(seconds=50), ((SECURE, ARRIVED), (OLD, FAILED)))
 
 
-def shown(what: RenderableType) -> str:
-    console = Console(file=StringIO(), width=120)
+def shown(what: RenderableType, width: int = 120) -> str:
+    console = Console(file=StringIO(), width=width)
     console.print(what)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
@@ -67,13 +68,34 @@ def test_the_summary_tells_secure_boot_as_the_guest_saw_it() -> None:
 
 
 def test_bars_are_as_long_as_the_time_they_stand_for() -> None:
-    assert len(view.bar(ARRIVED, 40)) == view.BAR_WIDTH
-    assert len(view.bar(FAILED, 40)) == view.BAR_WIDTH / 2
-    assert len(view.bar(Progress(), 0)) == 0
+    assert len(view.Bar(ARRIVED, 40).text(36)) == 36
+    assert len(view.Bar(FAILED, 40).text(36)) == 18
+    assert len(view.Bar(Progress(), 0).text(36)) == 0
+    many = progress(*((Phase.POWER, n / 10) for n in range(100)), (Phase.ARRIVED, 10))
+    assert len(view.Bar(many, 10).text(8)) == 8  # however often it was rounded
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_machine_has_one_line_in_each_table(width: int) -> None:
+    for table in (view.live_table(SNAPSHOT), view.summary_table(SNAPSHOT)):
+        lines = shown(table, width).splitlines()
+        assert len(lines) == 1 + len(SNAPSHOT.machines)
+        assert "…" not in "".join(lines)
+
+
+def test_of_a_rack_that_is_higher_than_the_screen_those_under_way_are_shown() -> None:
+    states = [Progress(), ARRIVED, FAILED, progress((Phase.POWER, 0), (Phase.DHCP, 4))]
+    rack = [(replace(OLD, name=f"h{n:02}"), states[n % 4]) for n in range(40)]
+    lines = shown(view.live_table(Snapshot(BEGIN, tuple(rack)), 24)).splitlines()
+    assert len(lines) < 25
+    assert sum(" dhcp " in line for line in lines) == 10
+    assert sum(" failed " in line for line in lines[:-1]) == 10
+    assert lines[-1].split(maxsplit=1)[1].strip() == "10 arrived, 10 failed, 10 waiting"
 
 
 def test_a_timeline_names_each_phase_with_its_seconds() -> None:
-    assert view.spans_line(ARRIVED) == "power 4.0, dhcp 26.0, image 10.0"
+    line = shown(view.timelines(SNAPSHOT)).splitlines()[0]
+    assert line.rstrip() == "cmp04: power 4.0, dhcp 26.0, image 10.0"
 
 
 def test_a_change_that_is_a_failure_tells_its_reason() -> None:
