@@ -1,5 +1,6 @@
 """The same again is made of what was kept, and is the same."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from imagebuild.filechanges import compare_files, is_expected
 from imagebuild.inside.image import open_image
 from imagebuild.phases import Phase
 from imagebuild.recipes import load_recipe
+from provision.cli.image import main as cli
+from tests.disks import ext4
+from tests.unsealed import CLEAN, make
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -61,3 +65,25 @@ def signatures(path: Path) -> list[tuple[str, str, str]]:
     with open_image(path) as image:
         found = [volume.signature for volume in image.volumes]
     return [(one.type, one.uuid, one.label) for one in found if one]
+
+
+def test_the_command_tells_every_file_that_differs(tmp_path, capsys, monkeypatch):
+    tree = make(tmp_path / "tree", CLEAN)
+    old = ext4(tmp_path / "old.raw", tree)
+    (tree / "etc/hosts").chmod(0o600)
+    (tree / "etc/new").write_text("x")
+    new = ext4(tmp_path / "new.raw", tree)
+
+    def said(*options: str) -> str:
+        arguments = ["build-image", "diff", "--files", *options, str(old), str(new)]
+        monkeypatch.setattr("sys.argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    found = {one["path"]: one["what"] for one in json.loads(said("--json"))["files"]}
+    assert found["/etc/hosts"] == ["mode"]
+    assert found["/etc/new"] == ["added"]
+    assert set(found) <= {"/etc", "/etc/hosts", "/etc/new"}
+    assert "/etc/hosts: mode" in said()
