@@ -2,16 +2,24 @@
 
 usage: python benchmarks/image.py [--contenders NAME,...] [--folder DIR] [--mirror URL]
 
-rackseed    `build-image debian-12`: cold with nothing kept, warm after that; UEFI with Secure Boot
-            and BIOS, sealed and verified; qcow2 in zstd as the recipe says, and once in zlib
-plain       disk-image-create with the stock elements `debian`, `vm`, `cloud-init-datasources` and a
-            GPT for BIOS, as its manual says; cold, and warm with its own caches kept; qcow2 in zlib
-mkosi       its own Debian 12 with the same packages, as a raw disk, packed by qemu-img
+rackseed    `build-image debian-12`: UEFI with Secure Boot and BIOS, sealed and verified, bill of
+            materials and provenance, not booted; qcow2 in zstd as the recipe says, and in zlib
+plain       disk-image-create with the same elements of its own (`debian`, `vm`,
+            `cloud-init-datasources`, no `base`) and a GPT for BIOS, as its manual says; zlib
+mkosi       a Debian 12 with the very packages that rackseed's image has, UEFI with Secure Boot;
+            its raw disk packed by qemu-img, which it does not do, in zlib
 
-Wall time, processor time of all that a build starts, and the file's size. Where the kernel has no
-device mapper, plain diskimage-builder makes its partitions by our nodes, else it could not run.
-Every contender works in namespaces of its own, in memory as far as it does so by itself.
-Needs root; mkosi is left out where it is not installed.
+cold        nothing is kept: no root, no system, no package, no index. What a first build keeps for
+            the next by itself is part of its time
+warm        what was kept is taken: rackseed's system layer; diskimage-builder's packages and, put
+            there between the two by its own hook, its first root; mkosi's packages, and its image
+            after packages were installed (Incremental=). The mirror is asked by all of them
+
+Wall time, processor time of all that a build starts, the file's size, the packages in it. Where
+the kernel has no device mapper, plain diskimage-builder makes its partitions by our nodes, else it
+could not run. Each contender works in namespaces of its own, in memory as far as it does so by
+itself. mkosi is left out where it is not in PATH; its tools come from its own tools tree (Debian
+13), made before it is measured, for it needs newer ones than Debian 12 has.
 """
 
 import argparse
@@ -22,7 +30,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +41,9 @@ from rich.table import Table
 
 from imagebuild.build import Way, build_image
 from imagebuild.disks import LOOP, PARTITIONS, ROOT
+from imagebuild.evidence import read_contents
 from imagebuild.hostapt import host_mirror
+from imagebuild.layers import STOCK_ELEMENTS
 from imagebuild.machine import this_machine
 from imagebuild.plan import PACKAGE, PROGRAMS, Machine, Settings
 from imagebuild.recipe import Compression
@@ -43,8 +53,42 @@ from provision.run import run, start
 
 MEGABYTE = 1_000_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+RECIPE = "debian-12"
 PLAIN_ELEMENTS = ("vm", "block-device-gpt", "cloud-init-datasources", "debian")
 BIOS_PARTITION = "      - name: BSP\n        type: 'EF02'\n        size: 8MiB\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one contender works, and from what."""
+
+    folder: Path
+    mirror: str
+    machine: Machine
+    packages: Sequence[str]
+    """What rackseed's image has; empty where it was not built."""
+
+    @property
+    def security(self) -> str:
+        """The mirror of security updates."""
+        return host_mirror("debian", "security") or f"{self.mirror}-security"
+
+    def run(self, *lines: str) -> None:
+        """Run shell lines as our builds run, but with syncs and the contender's own memory use."""
+        job = self.folder / "job.sh"
+        job.write_text("\n".join(["set -eu", *lines, ""]), encoding="utf-8")
+        log = self.folder / "log"
+        devices = "shared" if self.machine.device_mapper else "private"
+        call = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+        call += ["--mount-proc", "/bin/sh", str(PACKAGE / "enter.sh"), str(self.folder)]
+        child = start([*call, "0", devices, str(job)], stdout=log, stderr=log)
+        try:
+            status = child.wait()
+        finally:
+            child.stop()
+        if status:
+            tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+            sys.exit("\n".join([f"status {status}, see {log}:", *tail]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +99,18 @@ class Row:
     wall: float
     cpu: float
     size: int
+    packages: Sequence[str]
 
 
 def timed(name: str, build: Callable[[], Path]) -> Row:
-    """Run one build and measure it."""
+    """Run one build, measure it, tell it."""
     os.sync()
     before, began = used(), time.monotonic()
     path = build()
-    return Row(name, time.monotonic() - began, used() - before, path.stat().st_size)
+    wall, cpu = time.monotonic() - began, used() - before
+    print(f"{name}: {wall:.0f} s, {cpu:.0f} s cpu", file=sys.stderr)
+    packages = [one.name for one in read_contents(path).packages]
+    return Row(name, wall, cpu, path.stat().st_size, packages)
 
 
 def used() -> float:
@@ -71,110 +119,172 @@ def used() -> float:
     return sum(one.ru_utime + one.ru_stime for one in both)
 
 
-def rackseed(folder: Path, mirror: str, machine: Machine) -> list[Row]:
-    """Cold, warm, and warm in zlib."""
-    settings = Settings(folder / "out", folder / "cache", folder, mirror=mirror)
-    zlib = replace(settings, compression=Compression.ZLIB)
-    recipe = load_recipe("debian-12")
+def rackseed(place: Place) -> list[Row]:
+    """Cold and warm as the recipe says, and the same in zlib."""
+    recipe = load_recipe(RECIPE)
 
-    def build(chosen: Settings) -> Callable[[], Path]:
-        return lambda: build_image(recipe, Way(chosen, machine, Programs(run, start))).path
+    def build(kind: Compression | None) -> Callable[[], Path]:
+        folder = place.folder / (kind.value if kind else "recipe")
+        settings = Settings(folder / "out", folder / "cache", folder, mirror=place.mirror)
+        settings = replace(settings, security_mirror=place.security, compression=kind)
+        return lambda: (
+            build_image(
+                recipe, Way(settings, place.machine, Programs(run, start), proof=False)
+            ).path
+        )
 
     return [
-        timed("rackseed, cold", build(settings)),
-        timed("rackseed, warm", build(settings)),
-        timed("rackseed, warm, zlib", build(zlib)),
+        timed(f"rackseed, {heat}{ending}", build(kind))
+        for kind, ending in ((None, ""), (Compression.ZLIB, ", zlib"))
+        for heat in ("cold", "warm")
     ]
 
 
-def plain(folder: Path, mirror: str, machine: Machine) -> list[Row]:
-    """diskimage-builder as its manual says, and again with its caches."""
-    return [
-        timed(name, lambda: plain_build(folder, mirror, machine))
-        for name in ("diskimage-builder, cold", "diskimage-builder, warm")
-    ]
+def plain(place: Place) -> list[Row]:
+    """diskimage-builder as its manual says, and again with all that it can keep."""
+    env = plain_environment(place)
+    create = [str(place.machine.programs / "disk-image-create"), "-n", "-a", "amd64", "-t", "qcow2"]
+    create += ["-o", str(place.folder / "plain"), *PLAIN_ELEMENTS]
+
+    def build(more: Mapping[str, str]) -> Callable[[], Path]:
+        def once() -> Path:
+            place.run(with_environment({**env, **more}, create))
+            return place.folder / "plain.qcow2"
+
+        return once
+
+    cold = timed("diskimage-builder, cold", build({}))
+    keep_first_root(place, env)
+    kept = {"DIB_DEBIAN_USE_DEBOOTSTRAP_CACHE": "1"}
+    return [cold, timed("diskimage-builder, warm", build(kept))]
 
 
-def plain_build(folder: Path, mirror: str, machine: Machine) -> Path:
-    """One call of disk-image-create."""
+def plain_environment(place: Place) -> dict[str, str]:
+    """What diskimage-builder is told."""
+    machine, home = place.machine, place.folder / "home"
+    home.mkdir()
     env = {
         "PATH": f"{PROGRAMS}:{machine.programs}:{PATH}",
-        "HOME": str(folder / "home"),
+        "HOME": str(home),
         "USER": "root",
         "LANG": "C.UTF-8",
         "DEBIAN_FRONTEND": "noninteractive",
         "DIB_RELEASE": "bookworm",
-        "DIB_DISTRIBUTION_MIRROR": mirror,
-        "DIB_DEBIAN_SECURITY_MIRROR": host_mirror("debian", "security") or f"{mirror}-security",
+        "DIB_DISTRIBUTION_MIRROR": place.mirror,
+        "DIB_DEBIAN_SECURITY_MIRROR": place.security,
         "DIB_CLOUD_INIT_DATASOURCES": "ConfigDrive, OpenStack, NoCloud",
-        "DIB_DEBOOTSTRAP_CACHE": "1",
-        "DIB_DEBIAN_USE_DEBOOTSTRAP_CACHE": "1",
         "DIB_PYTHON_EXEC": str(machine.programs / "python"),
+        "DIB_IMAGE_CACHE": str(home / ".cache/image-create"),
     }
     if not machine.device_mapper:
         parts = PARTITIONS.format(node="rackseed_partitions", label="gpt") + BIOS_PARTITION
         root = ROOT.format(kind="type: '8300'", filesystem="ext4")
         env["DIB_BLOCK_DEVICE_CONFIG"] = LOOP + parts + root
-    (folder / "home").mkdir(parents=True, exist_ok=True)
-    name = folder / "plain"
-    call = [str(machine.programs / "disk-image-create"), "-a", "amd64", "-t", "qcow2"]
-    call += ["-o", str(name), *PLAIN_ELEMENTS]
-    in_namespaces(folder, [shlex.join(["env", "-i", *(f"{k}={v}" for k, v in env.items()), *call])])
-    return name.with_suffix(".qcow2")
+    return env
 
 
-def mkosi(folder: Path, mirror: str, machine: Machine) -> list[Row]:
+def keep_first_root(place: Place, env: Mapping[str, str]) -> None:
+    """Have diskimage-builder's own hook make the archive that its next build takes."""
+    root = place.folder / "root"
+    root.mkdir()
+    more = {
+        "DISTRO_NAME": "debian",
+        "ARCH": "amd64",
+        "TARGET_ROOT": str(root),
+        "DIB_OFFLINE": "",
+        "DIB_DEBUG_TRACE": "0",
+        "DIB_DEBOOTSTRAP_CACHE": "1",
+    }
+    hook = STOCK_ELEMENTS / "debootstrap" / "root.d" / "08-debootstrap"
+    place.run(with_environment({**env, **more}, ["bash", str(hook)]))
+    shutil.rmtree(root)
+
+
+MKOSI = """\
+[Distribution]
+Distribution=debian
+Release=bookworm
+
+[Output]
+Format=disk
+Output=mkosi
+OutputDirectory={folder}/out
+
+[Content]
+Bootable=yes
+Bootloader=grub-signed
+ShimBootloader=signed
+Packages={packages}
+
+[Build]
+Incremental=yes
+CacheDirectory={folder}/cache
+PackageCacheDirectory={folder}/packages
+WorkspaceDirectory={folder}/work
+SandboxTrees={folder}/bookworm
+ToolsTree=yes
+ToolsTreeDistribution=debian
+ToolsTreeRelease=trixie
+ToolsTreeSandboxTrees={folder}/trixie
+ToolsTreeProfiles=
+"""
+
+SOURCES = """\
+Types: deb
+URIs: {mirror}
+Suites: {release}
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: {security}
+Suites: {release}-security
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+"""
+
+
+def mkosi(place: Place) -> list[Row]:
     """mkosi, and qemu-img for what it does not do."""
-    return [
-        timed(name, lambda: mkosi_build(folder, mirror)) for name in ("mkosi, cold", "mkosi, warm")
-    ]
+    if not place.packages:
+        sys.exit("mkosi gets the packages of rackseed's image, expected rackseed before it")
+    folder = place.folder
+    words = ",".join(sorted(set(place.packages)))
+    config = MKOSI.format(folder=folder, packages=words)
+    (folder / "mkosi.conf").write_text(config, encoding="utf-8")
+    for release in ("bookworm", "trixie"):
+        sources = folder / release / "etc/apt/sources.list.d/mkosi.sources"
+        sources.parent.mkdir(parents=True)
+        text = SOURCES.format(mirror=place.mirror, security=place.security, release=release)
+        sources.write_text(text, encoding="utf-8")
+    for name in ("out", "cache", "packages", "work", "home"):
+        (folder / name).mkdir()
+    call = [shutil.which("mkosi") or "mkosi", "--directory", str(folder), "--force"]
+    env = {"PATH": PATH, "HOME": str(folder / "home"), "LANG": "C.UTF-8"}
+    packed = folder / "mkosi.qcow2"
+    convert = ["qemu-img", "convert", "-c", "-O", "qcow2", f"{folder}/out/mkosi.raw", str(packed)]
+
+    def build() -> Path:
+        place.run(with_environment(env, call), shlex.join(convert))
+        return packed
+
+    place.run(with_environment(env, [*call, "box", "--", "true"]))
+    forget(folder / "packages")
+    return [timed("mkosi, cold", build), timed("mkosi, warm", build)]
 
 
-MKOSI_PACKAGES = (
-    "linux-image-amd64,systemd,systemd-sysv,udev,dbus,openssh-server,cloud-init,"
-    "cloud-guest-utils,netplan.io,sudo,grub-pc-bin,less,curl,rsync,bash-completion"
-)
+def forget(folder: Path) -> None:
+    """Leave a folder empty: its packages were for the tools."""
+    shutil.rmtree(folder)
+    folder.mkdir()
 
 
-def mkosi_build(folder: Path, mirror: str) -> Path:
-    """One call of mkosi (14 and newer) and one of qemu-img."""
-    (folder / "cache").mkdir(parents=True, exist_ok=True)
-    call = ["mkosi", "--force", "--distribution", "debian", "--release", "bookworm"]
-    call += ["--format", "disk" if newer_mkosi() else "gpt_ext4", "--bootable"]
-    call += ["--mirror", mirror]
-    call += ["--package", MKOSI_PACKAGES, "--output-dir", str(folder)]
-    call += ["--output", "mkosi.raw", "--cache-dir", str(folder / "cache")]
-    raw, packed = folder / "mkosi.raw", folder / "mkosi.qcow2"
-    convert = ["qemu-img", "convert", "-c", "-O", "qcow2", str(raw), str(packed)]
-    in_namespaces(folder, [shlex.join(call), shlex.join(convert)], shared_devices=True)
-    return packed
+def with_environment(env: Mapping[str, str], call: Sequence[str]) -> str:
+    """A line for the shell that starts a program with this environment alone."""
+    return shlex.join(["env", "-i", *(f"{name}={value}" for name, value in env.items()), *call])
 
 
-def newer_mkosi() -> bool:
-    """Whether it calls a GPT image `disk`."""
-    words = run(["mkosi", "--version"]).split()
-    return int(words[-1].split(".")[0].split("~")[0]) >= 15
-
-
-def in_namespaces(folder: Path, lines: Sequence[str], *, shared_devices: bool = False) -> None:
-    """Run shell lines as our builds run, but with syncs and the contender's own memory use."""
-    job = folder / "job.sh"
-    job.write_text("set -eu\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    log = folder / "log"
-    devices = "shared" if shared_devices else "private"
-    call = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
-    call += ["--mount-proc", "/bin/sh", str(PACKAGE / "enter.sh"), str(folder), "0", devices]
-    child = start([*call, str(job)], stdout=log, stderr=log)
-    try:
-        status = child.wait()
-    finally:
-        child.stop()
-    if status:
-        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
-        sys.exit("\n".join([f"status {status}, see {log}:", *tail]))
-
-
-CONTENDERS: dict[str, Callable[[Path, str | None, Machine], list[Row]]] = {
+CONTENDERS: dict[str, Callable[[Place], list[Row]]] = {
     "rackseed": rackseed,
     "plain": plain,
     "mkosi": mkosi,
@@ -183,34 +293,49 @@ CONTENDERS: dict[str, Callable[[Path, str | None, Machine], list[Row]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--contenders", default="rackseed,plain,mkosi")
+    parser.add_argument("--contenders", default=",".join(CONTENDERS))
     parser.add_argument("--folder", type=Path, help="for caches and images; else a temporary one")
     parser.add_argument("--mirror", default=host_mirror("debian"), help="of Debian; else apt's own")
     options = parser.parse_args()
+    names = options.contenders.split(",")
+    if unknown := set(names) - set(CONTENDERS):
+        parser.error(f"unknown: {', '.join(unknown)}, expected some of {', '.join(CONTENDERS)}")
     if not options.mirror:
         parser.error("apt has no mirror of Debian here, name one: --mirror URL")
-    top = options.folder or Path(tempfile.mkdtemp(prefix="rackseed-bench-"))
-    machine = this_machine(run)
-    table = Table(box=None, header_style="bold")
-    table.add_column("Debian 12")
-    for column in ("wall s", "cpu s", "MB"):
-        table.add_column(column, justify="right")
-    rows: list[Row] = []
+    if options.folder and any((options.folder / name).exists() for name in names):
+        parser.error(f"{options.folder} is used, and a cold build finds nothing kept")
+    top = options.folder or Path(tempfile.mkdtemp(prefix="rackseed-bench-", dir="/var/tmp"))
     try:
-        for name in options.contenders.split(","):
-            if name == "mkosi" and not shutil.which("mkosi"):
-                print("mkosi is not installed: left out", file=sys.stderr)
-                continue
-            folder = top / name
-            folder.mkdir(parents=True, exist_ok=True)
-            for row in CONTENDERS[name](folder, options.mirror, machine):
-                print(f"{row.name}: {row.wall:.0f} s, {row.cpu:.0f} s cpu", file=sys.stderr)
-                rows.append(row)
+        show(run_all(names, top.absolute(), options.mirror))
     finally:
         if not options.folder:
             shutil.rmtree(top, ignore_errors=True)
+
+
+def run_all(names: Sequence[str], top: Path, mirror: str) -> list[Row]:
+    """Every contender's rows."""
+    machine = this_machine(run)
+    rows: list[Row] = []
+    for name in names:
+        if name == "mkosi" and not shutil.which("mkosi"):
+            print("mkosi is not in PATH: left out", file=sys.stderr)
+            continue
+        folder = top / name
+        folder.mkdir(parents=True)
+        packages = rows[0].packages if rows else ()
+        rows += CONTENDERS[name](Place(folder, mirror, machine, packages))
+    return rows
+
+
+def show(rows: Sequence[Row]) -> None:
+    """The table."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("Debian 12")
+    for column in ("wall s", "cpu s", "MB", "packages"):
+        table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(row.name, f"{row.wall:.0f}", f"{row.cpu:.0f}", f"{row.size / MEGABYTE:.0f}")
+        figures = (f"{row.wall:.0f}", f"{row.cpu:.0f}", f"{row.size / MEGABYTE:.0f}")
+        table.add_row(row.name, *figures, str(len(row.packages)))
     Console().print(table)
 
 
