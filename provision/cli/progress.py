@@ -1,9 +1,10 @@
 """A bar on the terminal for work that takes a while; nothing where nobody would see it."""
 
+import logging
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TextIO, TypeGuard, TypeVar
 
 from rich.console import Console
 
@@ -35,3 +36,25 @@ def shown() -> Iterator[Progress]:
             return bar.track(items, description=what)
 
         yield tell
+
+
+@contextmanager
+def logging_above() -> Iterator[None]:
+    """Let what is logged to a terminal come above what is drawn there, instead of into it.
+
+    For use within rich's `Live`, which puts a stream of its own in the place of `sys.stderr`;
+    handlers have the one from before.
+    """
+    handlers = [one for one in logging.getLogger().handlers if _tells_terminal(one)]
+    streams = [handler.stream for handler in handlers]
+    for handler in handlers:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, streams, strict=True):
+            handler.setStream(stream)
+
+
+def _tells_terminal(handler: logging.Handler) -> TypeGuard[logging.StreamHandler[TextIO]]:
+    return isinstance(handler, logging.StreamHandler) and handler.stream.isatty()

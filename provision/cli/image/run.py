@@ -18,6 +18,7 @@ from imagebuild.plan import Machine, Settings
 from imagebuild.recipe import Recipe
 from imagebuild.running import Programs
 from provision.cli import report
+from provision.cli.progress import logging_above
 from provision.errors import ProvisionError
 from provision.run import run, start
 from provision.simulation.world import endings_interrupt
@@ -133,7 +134,7 @@ class View:
 def watching(people: Console, view: View) -> Iterator[Callable[[Event], None]]:
     """A live table on a terminal, elsewhere a line for each change."""
     if people.is_terminal:
-        with Live(view, console=people, refresh_per_second=REFRESH_PER_SECOND):
+        with Live(view, console=people, refresh_per_second=REFRESH_PER_SECOND), logging_above():
             yield view.took
         return
 

@@ -1,14 +1,20 @@
 """`build-image` as people type it."""
 
+import io
 import json
+import logging
 import subprocess
 from importlib.util import find_spec
 
 import pytest
 import typer
+from rich.console import Console
 
+from imagebuild.phases import Event, Phase
+from imagebuild.recipes import load_recipe
 from provision.cli.image.build import our_machine
 from provision.cli.image.main import COMMANDS, app, with_default
+from provision.cli.image.run import View, watching
 from provision.cli.main import invoke
 from provision.cli.report import ExitStatus, run_to_status
 from tests import disks
@@ -133,6 +139,34 @@ def test_a_base_image_is_an_image_and_for_a_recipe_that_starts_from_one(capsys, 
     assert "--local-base: debian-12 is made from packages alone" in capsys.readouterr().err
     assert build_image("centos7", *rest, str(image)) == ExitStatus.DONE
     assert f"DIB_LOCAL_IMAGE={image}" in capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_what_is_logged_during_builds_stands_above_the_table():
+    terminal, shown = Terminal(), Terminal()
+    logger, handler = logging.getLogger(), logging.StreamHandler(terminal)
+    logger.addHandler(handler)
+    view = View([load_recipe("debian-12")])
+    try:
+        with watching(Console(file=shown, force_terminal=True, width=100), view) as watch:
+            watch(Event("debian-12", Phase.VERIFYING))
+            logger.warning("the boot proof is skipped")
+            watch(Event("debian-12", Phase.BUILT, seconds=72))
+        assert handler.stream is terminal
+    finally:
+        logger.removeHandler(handler)
+    assert terminal.getvalue() == ""
+    before, warning, after = shown.getvalue().partition("the boot proof is skipped")
+    assert warning
+    assert "verifying" not in before
+    assert "verifying" in after
+    assert "72" in after
 
 
 @pytest.mark.parametrize(
