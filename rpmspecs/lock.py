@@ -63,6 +63,7 @@ def resolve(
                 f"--output-file={output}",
                 str(requirements),
             ],
+            env={"TMPDIR": scratch},  # uv leaves its locks there
             timeout=TIMEOUT,
         )
         if said.status:

@@ -1,14 +1,27 @@
+import os
 import re
+import tempfile
 
 import pytest
 
+from provision.run import run, start
 from rpmspecs.errors import BadInput, SourceUnavailable
-from rpmspecs.lock import PYTHONS, REQUIREMENTS, choose, lock, render, suitability
+from rpmspecs.lock import PYTHONS, REQUIREMENTS, choose, lock, render, resolve, suitability
 from rpmspecs.pypi import SCHEME
+from rpmspecs.running import Programs
 from rpmspecs.sources import read_list
 from rpmspecs.spec import FOLDER, SERVICE_MARK
 
 SERVICES = sorted(path.parent for path in FOLDER.glob(f"*/{SERVICE_MARK}"))
+
+
+UV = """#!/bin/sh
+touch "$TMPDIR/uv-setuptools-0.lock"
+for word; do
+    case $word in --output-file=*) output=${word#--output-file=} ;; esac
+done
+printf '[[packages]]\\nname = "lxml"\\n' >"$output"
+"""
 
 
 def package(*names):
@@ -82,6 +95,21 @@ def test_a_stable_abi_newer_than_the_interpreter_does_not_suit():
 def test_a_spec_without_requirements_is_told_so(tmp_path):
     with pytest.raises(BadInput, match=REQUIREMENTS):
         lock(tmp_path, tmp_path / "constraints.txt", None)
+
+
+def test_nothing_of_the_resolver_is_left(tmp_path, monkeypatch):
+    uv, scratch = tmp_path / "bin/uv", tmp_path / "scratch"
+    uv.parent.mkdir()
+    scratch.mkdir()
+    uv.write_text(UV)
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{uv.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    (tmp_path / REQUIREMENTS).write_text("lxml\n")
+    found = resolve(tmp_path / REQUIREMENTS, tmp_path / "none", "3.9", Programs(run, start))
+    assert [package["name"] for package in found] == ["lxml"]
+    assert list(scratch.iterdir()) == []
 
 
 def test_what_is_written_is_read_back(tmp_path):
