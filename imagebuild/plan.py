@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagebuild.disks import Ids, disk_config, same_ids
@@ -51,6 +51,10 @@ class Machine:
     vfat: bool = True
     proxies: tuple[tuple[str, str], ...] = ()
     """`http_proxy` and so on, as they are set."""
+
+    def shared(self, builds: int) -> "Machine":
+        """What each of several builds at once may take for its own."""
+        return replace(self, available=self.available // builds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ def build_all(
     """Build, watch, tell."""
     people = Console(stderr=as_json, highlight=False, soft_wrap=True)
     stopping = threading.Event()
+    machine = machine.shared(min(jobs, len(recipes)))
     view = View(recipes)
     with endings_interrupt(), watching(people, view) as watch:
         way = Way(settings, machine, Programs(run, start), watch, stopping, proof=proof)

@@ -85,6 +85,11 @@ def test_the_work_is_in_memory_only_where_there_is_enough():
     assert plan_build(DEBIAN, replace(SETTINGS, tmpfs=False), MACHINE).tmpfs == 0
 
 
+def test_builds_at_once_share_the_memory():
+    assert plan_build(DEBIAN, SETTINGS, MACHINE.shared(2)).tmpfs == 5600
+    assert plan_build(DEBIAN, SETTINGS, MACHINE.shared(3)).tmpfs == 0
+
+
 @pytest.mark.parametrize("kind", Compression)
 def test_compression_is_the_persons_then_the_recipes(kind):
     plan = plan_build(DEBIAN, replace(SETTINGS, compression=kind), MACHINE)
