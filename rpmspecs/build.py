@@ -24,6 +24,7 @@ from rpmspecs.errors import (
     Stopped,
     ToolMissing,
 )
+from rpmspecs.folders import is_full
 from rpmspecs.results import (
     building,
     failed_folder,
@@ -240,7 +241,10 @@ class _Run:
                 write_record(folder, record_of(step, folder, facts))
             except Stopped:
                 raise
-            except (RpmError, OSError) as error:
+            except (RpmError, OSError) as failure:
+                # A program that cannot write its log may end without a word.
+                full = not isinstance(failure, DiskFull) and is_full(folder)
+                error = OSError(errno.ENOSPC, "full") if full else failure
                 shutil.rmtree(folder / "SOURCES", ignore_errors=True)
                 kept = keep_failed(step, folder, way.results)
                 raise moved(error, folder, kept) from None

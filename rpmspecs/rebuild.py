@@ -51,9 +51,12 @@ def find_srpms(
             return _plain(folder, names, programs)
         origin = folder.absolute().as_uri()
     base = origin.rstrip("/") + "/"
-    for top in (base, f"{base}{SOURCES}/"):
-        found = [p for p in _listed(top, cache, programs, proxy) if p.arch in ("src", "nosrc")]
-        if found:
+    indexes = {top: _index(top, proxy) for top in (base, f"{base}{SOURCES}/")}
+    if not any(indexes.values()):
+        raise BadInput(f"{origin} is no repository: it has no {INDEX}")
+    for top, index in indexes.items():
+        listed = _listed(top, index, cache, programs, proxy) if index else ()
+        if found := [package for package in listed if package.arch in ("src", "nosrc")]:
             wanted = _newest(found, names, origin)
             sources = [_source(top, package) for package in wanted]
             fetch(sources, cache, programs, proxy=proxy)
@@ -97,11 +100,10 @@ def _newest(packages: Iterable[Listed], names: Sequence[str], origin: str) -> li
     return [newest[name] for name in sorted(names or newest)]
 
 
-def _listed(top: str, cache: Path, programs: Programs, proxy: str | None) -> Iterator[Listed]:
-    """What a repository lists; nothing where there is none."""
-    index = _index(top, proxy)
-    if index is None:
-        return
+def _listed(
+    top: str, index: Repomd, cache: Path, programs: Programs, proxy: str | None
+) -> Iterator[Listed]:
+    """What a repository lists."""
     if not (href := index.files.get("primary")):
         raise RepositoryUnavailable(f"{top}{INDEX} names no primary metadata")
     source = Source(_sha256(index.digests["primary"], href), _file_name(href), urljoin(top, href))

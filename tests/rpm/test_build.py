@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixture_distribution.target import write_target
-from tests.tools import missing, require_tool
+from tests.tools import missing, require_root, require_tool
 
 RUN = [sys.executable, "-c", "from provision.cli.main import main; main()", "rpm", "build"]
 
@@ -171,6 +171,21 @@ def test_a_requirement_that_nothing_provides_is_one_sentence(builds: Builds, cha
     done = builds(chain / "chain-tool", status=1)
     assert done.stderr.count("error: ") == 1
     assert "nobody-has-this >= 2" in done.stderr
+
+
+def test_no_room_for_the_results_is_one_sentence(builds: Builds, chain: Path) -> None:
+    require_root()
+    builds.results.mkdir()
+    small = ["mount", "-t", "tmpfs", "-o", "size=128k", "small", str(builds.results)]
+    subprocess.run(small, check=True)
+    try:
+        (builds.results / "other").write_bytes(bytes(120 << 10))
+        done = builds(chain / "chain-tool", status=1)
+    finally:
+        subprocess.run(["umount", str(builds.results)], check=True)
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    folder = builds.results / "fixture-1"
+    assert said == [f"error: chain-tool-1-1.fixture1 was not built: no space left in {folder}"]
 
 
 def test_an_interruption_stops_the_builds_and_leaves_nothing(builds: Builds, chain: Path) -> None:

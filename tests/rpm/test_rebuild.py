@@ -63,7 +63,7 @@ def test_a_spec_lies_beside_what_it_carries_and_its_needs_give_the_order(reposit
 
 
 def test_what_is_no_repository_is_told_as_such(repository, tmp_path):
-    with serving(repository) as url, pytest.raises(BadInput, match="holds no source packages"):
+    with serving(repository) as url, pytest.raises(BadInput, match="is no repository"):
         find_srpms(f"{url}/nothing", [], tmp_path, PROGRAMS)
     with pytest.raises(RepositoryUnavailable, match="does not answer"):
         find_srpms(url, [], tmp_path, PROGRAMS)
