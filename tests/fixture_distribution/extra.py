@@ -6,8 +6,8 @@ from tests.fixture_distribution.names import words
 
 EXTRA = words(
     "apache2 chrony crudini dbus dnf dnsmasq etcd-server libapache2-mod-wsgi-py3 mariadb-server"
-    " memcached openssh-client openvswitch-switch ovn-central ovn-host python3-memcache"
-    " python3-pymysql qemu-utils rabbitmq-server rsync xorriso"
+    " memcached openssh-client openvswitch-switch ovn-central ovn-host python3-libvirt"
+    " python3-memcache python3-pymysql qemu-utils rabbitmq-server rsync xorriso"
 )
 """Debian packages that the repository `fixture-extra` is grown from, beside the base's."""
 
@@ -61,7 +61,7 @@ STAND_INS = words(
     "conntrack-tools cryptsetup dnsmasq-utils driverctl edk2-ovmf firewalld grubby haproxy ipset"
     " iptables iscsi-initiator-utils keepalived libvirt libvirt-client libvirt-daemon"
     " libvirt-daemon-config-network libvirt-daemon-driver-interface libvirt-daemon-driver-network"
-    " libvirt-daemon-driver-storage libvirt-daemon-kvm lvm2 python3-libvirt qemu-kvm qemu-kvm-core"
+    " libvirt-daemon-driver-storage libvirt-daemon-kvm lvm2 qemu-kvm qemu-kvm-core"
     " swtpm swtpm-tools tuned tuned-profiles-cpu-partitioning"
 )
 """Packages without any file: a name that can be required, in `fixture-extra`."""

@@ -69,6 +69,7 @@ MERGED: Mapping[str, str] = {
     "libselinux": "libselinux1",
     "libstdc++": "libstdc++6",
     "libuuid": "libuuid1",
+    "libvirt-libs": "libvirt0",
     "libxcrypt": "libcrypt1",
     "libxcrypt-devel": "libcrypt-dev",
     "libxml2": "libxml2",

@@ -62,6 +62,18 @@ for name, kind, url in (
 """What an operator says to Keystone once, in one process: each command takes seconds to begin."""
 
 
+LIBVIRT = """
+import libvirt
+import nova.conf
+from nova.virt.libvirt import host
+
+nova.conf.CONF([], project="nova")
+libvirt.virEventRegisterDefaultImpl()
+found = host.Host("test:///default", read_only=False)
+print([domain.name() for domain in found.get_connection().listAllDomains()])
+"""
+
+
 class Cloud(Host):
     """With the client's words."""
 
@@ -248,6 +260,19 @@ def test_no_secret_is_readable_for_everybody(host: Cloud):
             assert (host.root / folder / service).stat().st_mode & 0o007 == 0, (
                 f"/{folder}/{service}"
             )
+
+
+def test_nova_compute_reaches_libvirt_by_the_binding_of_the_distribution(
+    our_repository: Path, fixture_distribution: Path, fixture_extra: Path, tmp_path: Path
+):
+    repositories = {"fixture": fixture_distribution, "fixture-extra": fixture_extra}
+    root = Root(tmp_path, {**repositories, "services": our_repository})
+    root.install("openstack-nova-compute")
+    python = "/usr/lib/openstack/nova/bin/python3"
+    assert root.check(python, "-c", "import libvirtmod; print(libvirtmod.__file__)").endswith(
+        "/site-packages/libvirtmod.abi3.so\n"
+    )
+    assert root.check(python, "-c", LIBVIRT) == "['test']\n"
 
 
 def test_the_same_sources_give_the_same_payload(
