@@ -149,13 +149,14 @@ class TftpServer:
         now = monotonic()
         sessions = self._sessions
         for fd, _ in events:
-            session = sessions.get(fd)
-            if session is None:
+            if fd not in sessions:
                 if fd == self._listener.fileno():
                     self._serve_requests(now)
                 continue
+            session = sessions[fd]
             try:
-                datagram = session.receive(REPLY_MAX)
+                receive = session.receive  # called in one step, it would be looked for as a method
+                datagram = receive(REPLY_MAX)
                 if datagram != session.awaited:
                     self._serve_replies(session, datagram, now)
                 elif not session.advance(now):

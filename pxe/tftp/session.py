@@ -107,14 +107,15 @@ class Session:
         if not count:
             return False
         self.awaited = self._acknowledgments[(first + count) & 0xFFFF]
-        ready = self._ready
-        try:
-            if ready is not None:
-                self._send(ready[first])
+        if (ready := self._ready) is not None:
+            send = self._send
+            try:
+                send(ready[first])
+            except OSError:
+                pass  # said or made good below
             else:
-                self._send_window(self.packets.window(first + 1, count))
-        except OSError:
-            self._send_window(self.packets.window(first + 1, count))
+                return True
+        self._send_window(self.packets.window(first + 1, count))
         return True
 
     def transmit(self, send: Send) -> None:
