@@ -22,9 +22,10 @@ class Phase(Enum):
     PROVING = "boot proof"
     BUILT = "built"
     FAILED = "failed"
+    STOPPED = "stopped"
 
 
-ENDINGS = (Phase.BUILT, Phase.FAILED)
+ENDINGS = (Phase.BUILT, Phase.FAILED, Phase.STOPPED)
 
 PACKING_MARK = "rackseed: the disk is packed"
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imagebuild.build import Built, Way, build_image
-from imagebuild.errors import ImageError
+from imagebuild.errors import ImageError, Stopped
 from imagebuild.phases import ENDINGS, Event, Phase
 from imagebuild.plan import Machine, Settings
 from imagebuild.recipe import Recipe
@@ -77,7 +77,8 @@ def build_each(recipes: Sequence[Recipe], way: Way, jobs: int) -> list[Built | E
             built = build_image(recipe, way)
         except (ImageError, ProvisionError, OSError) as error:
             gone = time.monotonic() - began
-            way.watch(Event(recipe.name, Phase.FAILED, error=error, seconds=gone))
+            ending = Phase.STOPPED if isinstance(error, Stopped) else Phase.FAILED
+            way.watch(Event(recipe.name, ending, error=error, seconds=gone))
             return error
         way.watch(Event(recipe.name, Phase.BUILT, skipped=built.skipped, seconds=built.seconds))
         return built

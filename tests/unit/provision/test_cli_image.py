@@ -10,13 +10,18 @@ import pytest
 import typer
 from rich.console import Console
 
+from imagebuild.build import Way
+from imagebuild.errors import Stopped
 from imagebuild.phases import Event, Phase
+from imagebuild.plan import Machine, Settings
 from imagebuild.recipes import load_recipe
+from imagebuild.running import Programs
 from provision.cli.image.build import our_machine
 from provision.cli.image.main import COMMANDS, app, with_default
-from provision.cli.image.run import View, watching
+from provision.cli.image.run import View, build_each, watching
 from provision.cli.main import invoke
 from provision.cli.report import ExitStatus, run_to_status
+from provision.run import run, start
 from tests import disks
 from tests.tools import require_tool
 
@@ -139,6 +144,21 @@ def test_a_base_image_is_an_image_and_for_a_recipe_that_starts_from_one(capsys, 
     assert "--local-base: debian-12 is made from packages alone" in capsys.readouterr().err
     assert build_image("centos7", *rest, str(image)) == ExitStatus.DONE
     assert f"DIB_LOCAL_IMAGE={image}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"), [(Stopped("stopped"), Phase.STOPPED), (OSError("full"), Phase.FAILED)]
+)
+def test_a_build_that_somebody_ended_has_not_failed(monkeypatch, tmp_path, error, ending):
+    def ends(recipe, way):
+        raise error
+
+    monkeypatch.setattr("provision.cli.image.run.build_image", ends)
+    settings = Settings(tmp_path, tmp_path, tmp_path)
+    seen = []
+    way = Way(settings, Machine(tmp_path), Programs(run, start), seen.append)
+    assert build_each([load_recipe("debian-12")], way, jobs=1) == [error]
+    assert [event.phase for event in seen] == [ending]
 
 
 class Terminal(io.StringIO):
