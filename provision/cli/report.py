@@ -165,7 +165,8 @@ def run_to_status(command: Callable[[], object]) -> int:
     except typer.TyperException as misuse:
         context = getattr(misuse, "ctx", None)
         name = context.command_path if context else "rackseed"
-        show_error(misuse.format_message().rstrip("."), f"{name} --help")
+        told = misuse.format_message().rstrip(".").replace(": Value error, ", ": ")  # pydantic's
+        show_error(told, f"{name} --help")
         return ExitStatus.BAD_INPUT
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED

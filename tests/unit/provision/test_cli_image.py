@@ -199,7 +199,7 @@ def test_what_is_logged_during_builds_stands_above_the_table():
         (["debian-12", "--local-base", "/nonexistent"], "is no file"),
         (["debian-12", "--dry-run", "-o", f"{__file__}/x"], f"--output: {__file__} is no folder"),
         (["debian-12", "--dry-run", "--cache", __file__], f"--cache: {__file__} is no folder"),
-        (["debian-12", "--compression", "lzma"], "--compression"),
+        (["debian-12", "--compression", "lzma"], "'--compression': 'lzma' is not one of 'zlib', "),
         (["debian-12", "--mirror", "notaurl", "--dry-run"], "--mirror: found 'notaurl'"),
         (["fedora-43", "--mirror", "http://m/f", "--dry-run"], "--mirror: fedora-43 is built"),
     ],
