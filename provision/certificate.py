@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -27,11 +28,12 @@ LIFETIME = timedelta(days=3650)
 def own_certificate(folder: Path, address: IPv4Address) -> tuple[Path, Path]:
     """A certificate of ours and its key, made where they are not there yet.
 
+    Made anew, too, where they do not belong together: a power cut may come between them.
     Raises BadInput when the folder cannot be written to.
     """
     chain, private = folder / "boot.pem", folder / "boot.key"
     try:
-        if not (chain.is_file() and private.is_file()):
+        if not _is_pair(chain, private):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _make(chain, private, address)
     except OSError as error:
@@ -51,6 +53,14 @@ def pin(chain: Path) -> str:
         raise BadInput(f"{chain}: {error}, expected a certificate in PEM") from None
     key = first.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return f"sha256//{base64.b64encode(hashlib.sha256(key).digest()).decode()}"
+
+
+def _is_pair(chain: Path, private: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, private)
+    except (ssl.SSLError, FileNotFoundError):
+        return False
+    return True
 
 
 def _make(chain: Path, private: Path, address: IPv4Address) -> None:

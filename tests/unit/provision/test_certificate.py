@@ -25,6 +25,22 @@ def test_a_certificate_is_made_once_and_its_key_is_nobody_elses_to_read(tmp_path
     assert sorted(path.name for path in chain.parent.iterdir()) == ["boot.key", "boot.pem"]
 
 
+@pytest.mark.parametrize("name", ["boot.pem", "boot.key"])
+@pytest.mark.parametrize("broken", ["empty", "another", "missing"])
+def test_what_a_power_cut_left_is_made_anew(tmp_path, name, broken):
+    chain, key = own_certificate(tmp_path / "https", ADDRESS)
+    match broken:
+        case "empty":
+            (chain.parent / name).write_bytes(b"")
+        case "another":
+            own_certificate(tmp_path / "other", ADDRESS)
+            (tmp_path / "other" / name).rename(chain.parent / name)
+        case "missing":
+            (chain.parent / name).unlink()
+    own_certificate(tmp_path / "https", ADDRESS)
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+
+
 def test_curl_speaks_to_the_server_whose_key_is_pinned_and_to_no_other(tmp_path):
     require_tool("curl")
     chain, key = own_certificate(tmp_path, ADDRESS)
