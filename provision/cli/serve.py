@@ -166,25 +166,10 @@ def server_address(inventory: Inventory) -> IPv4Address:
     error = InterfaceUnusable(
         f"interface {network.interface} has {present}, expected one in {network.subnet}"
     )
-    if (example := free_address(inventory)) is not None:
+    if (example := views.free_address(inventory)) is not None:
         prefix = network.subnet.prefixlen
         error.add_note(f"add one:  ip address add {example}/{prefix} dev {network.interface}")
     raise error
-
-
-def free_address(inventory: Inventory) -> IPv4Address | None:
-    """The first address of the subnet that the inventory gives to nobody; None in a full one."""
-    network = inventory.network
-    taken = {network.gateway, *network.dns, *inventory.cloud.time_servers}
-    taken |= {host.address for host in inventory.hosts.values()}
-    return next(
-        (
-            address
-            for address in network.subnet.hosts()
-            if address not in taken and not (network.discovery and address in network.discovery)
-        ),
-        None,
-    )
 
 
 def require_privileges(status: str) -> None:

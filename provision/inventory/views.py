@@ -74,6 +74,21 @@ def by_address(inventory: Inventory) -> Mapping[IPv4Address, Host]:
     return MappingProxyType({host.address: host for host in inventory.hosts.values()})
 
 
+def free_address(inventory: Inventory) -> IPv4Address | None:
+    """The first address of the subnet that the inventory gives to nobody; None in a full one."""
+    network = inventory.network
+    taken = {network.gateway, *network.dns, *inventory.cloud.time_servers}
+    taken |= {host.address for host in inventory.hosts.values()}
+    return next(
+        (
+            address
+            for address in network.subnet.hosts()
+            if address not in taken and not (network.discovery and address in network.discovery)
+        ),
+        None,
+    )
+
+
 def settings(inventory: Inventory, server_address: IPv4Address) -> Settings:
     """The segment as the boot server at `server_address` sees it."""
     network = inventory.network

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from provision.inventory import views
 from provision.inventory.model import Inventory
 from provision.simulation.errors import NoWorld
 
@@ -13,19 +14,15 @@ TUN = Path("/dev/net/tun")
 
 
 def server_address(inventory: Inventory) -> IPv4Address:
-    """The inventory's own, else the first address of the subnet that nobody else has."""
-    network = inventory.network
-    if network.server is not None:
-        return network.server
-    taken = {host.address for host in inventory.hosts.values()} | set(network.dns)
-    taken |= set(inventory.cloud.time_servers)
-    if network.gateway is not None:
-        taken.add(network.gateway)
-    pool = network.discovery
-    for address in network.subnet.hosts():
-        if address not in taken and (pool is None or address not in pool):
-            return address
-    raise NoWorld(f"{inventory.path}: no address of {network.subnet} is left for the server")
+    """The inventory's own, else the first address of the subnet that nobody else has.
+
+    Raises NoWorld.
+    """
+    address = inventory.network.server or views.free_address(inventory)
+    if address is None:
+        subnet = inventory.network.subnet
+        raise NoWorld(f"{inventory.path}: no address of {subnet} is left for the server")
+    return address
 
 
 def make_segment(

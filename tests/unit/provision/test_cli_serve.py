@@ -15,12 +15,12 @@ from provision.cli.main import invoke
 from provision.cli.serve import (
     NotPermitted,
     Source,
-    free_address,
     https_of,
     open_site,
     require_privileges,
 )
 from provision.errors import BadInput
+from provision.inventory import views
 from provision.inventory.load import load
 from provision.site import InventorySite
 from provision.store import Store
@@ -83,7 +83,7 @@ def test_without_privileges_it_names_those_that_are_missing():
 
 
 def test_the_address_that_it_proposes_is_nobodys(rack):
-    assert free_address(load(rack)) == IPv4Address("10.20.0.5")
+    assert views.free_address(load(rack)) == IPv4Address("10.20.0.5")
 
 
 def test_a_certificate_and_its_key_are_taken(pair):
