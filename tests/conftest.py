@@ -8,10 +8,11 @@ import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
 
-
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # We run in the background of a shell: programs that tests interrupt must not inherit that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        # By a shell in the background, or nohup. Programs that tests interrupt would inherit that;
+        # a handler stays with us, and does nothing too.
+        signal.signal(number, lambda *_: None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
