@@ -107,10 +107,11 @@ def build(
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Build packages: ours by their names, or your own by the path of a spec.
+    """Build packages from specs, ours or your own.
 
-    Sources are fetched by their digests and kept. What a spec needs of others is built first and
-    offered to it; what was built of the same spec, sources and target is not built again.
+    Ours are named by their names, yours by the path of a spec or its folder. Sources are fetched by
+    their digests and kept. What a spec needs of others is built first and offered to it; what was
+    built of the same spec, sources and target is not built again.
 
     Examples:
       rackseed rpm build --target fedora-43

@@ -50,7 +50,7 @@ def check(
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Find names that our packages ask for and that a target has not, or not any more.
+    """Find what our packages ask for and a target lacks.
 
     Each target's repositories are asked by their metadata, which is kept for the next time; for
     those that cannot be reached, names recorded with their sources take their place, and it is

@@ -29,10 +29,11 @@ def lock(
         str, typer.Option(metavar="NAME", help="Whose constraints these are.")
     ] = "stable/2025.1",
 ) -> int:
-    """Write anew which files a service package carries, for its maintainer.
+    """Write anew which files a service package carries.
 
-    Reads requirements.in beside the spec, resolves it with uv under the constraints of a release
-    and writes sources: every project in one version, every file with its digest.
+    For its maintainer: reads requirements.in beside the spec, resolves it with uv under the
+    constraints of a release and writes sources: every project in one version, every file with its
+    digest.
 
     Example:
       rackseed rpm lock openstack-keystone --constraints upper-constraints.txt

@@ -80,11 +80,11 @@ def publish(
     keep: Annotated[int, typer.Option(metavar="N", min=0, help="Old states to keep.")] = 5,
     as_json: JsonOption = False,
 ) -> int:
-    """Sign packages and publish them, with all that the repository has already, as a new state.
+    """Sign packages and publish them as a new state.
 
-    Everything is made and verified beside the live state; then one step switches. Source packages
-    go to a repository of their own, DIR/current/source. A state that was live within the last hour
-    stays.
+    It has all that the repository has already, too. Everything is made and verified beside the live
+    state; then one step switches. Source packages go to a repository of their own,
+    DIR/current/source. A state that was live within the last hour stays.
 
     Examples:
       rackseed rpm publish results/fedora-43 --repository /srv/rpm/fedora-43 --make-key
@@ -187,10 +187,10 @@ def release(
     owner: OwnerOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> int:
-    """Write the spec and the sources of rackseed-release, the package that names the repository.
+    """Write spec and sources of the repository's own package.
 
-    Its version is the time, so that hosts take the newest. Build it by its folder, publish it like
-    any other.
+    rackseed-release names the repository to a host. Its version is the time, so that hosts take the
+    newest. Build it by its folder, publish it like any other.
 
     Example:
       rackseed rpm release my-release --url http://10.20.0.3/rpm/fedora-43 --make-key

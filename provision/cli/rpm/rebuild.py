@@ -61,10 +61,11 @@ def rebuild(
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Build the newest source packages of a repository for another target, in order.
+    """Build source packages of a repository for another target.
 
-    Each is read anew for the target: its own conditions hold, and what it needs of the others is
-    built first. The digests of the repository's metadata are verified, its signatures are not.
+    The newest of each, in order. Each is read anew for the target: its own conditions hold, and
+    what it needs of the others is built first. The digests of the repository's metadata are
+    verified, its signatures are not.
 
     Examples:
       rackseed rpm rebuild --from /srv/rpm/fedora-43 --target centos-stream-10
