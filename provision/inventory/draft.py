@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from provision.inventory.model import Cloud
 from provision.inventory.problems import suggestion
 from provision.inventory.schema import Findings
 from provision.inventory.sections import (
-    CloudDraft,
     HostDraft,
     NetworkDraft,
     RoleDraft,
@@ -23,7 +23,7 @@ class Draft:
     """Everything that was read, before it is known to be whole."""
 
     network: NetworkDraft | None
-    cloud: CloudDraft
+    cloud: Cloud
     systems: Mapping[str, SystemDraft]
     roles: Mapping[str, RoleDraft]
     resolved: Mapping[str, RoleValues]

@@ -216,16 +216,7 @@ def build_network(draft: NetworkDraft, found: Findings) -> Network:
 def build_cloud(draft: Draft) -> Cloud:
     """The cloud; the only controller need not be named."""
     only = next((host.name for host in controllers(draft)), None)
-    return Cloud(
-        domain=draft.cloud.domain,
-        openstack=draft.cloud.openstack,
-        controller=draft.cloud.controller or only,
-        time_servers=draft.cloud.time_servers,
-        time_zone=draft.cloud.time_zone,
-        locale=draft.cloud.locale,
-        keyboard=draft.cloud.keyboard,
-        log_host=draft.cloud.log_host,
-    )
+    return replace(draft.cloud, controller=draft.cloud.controller or only)
 
 
 def build_systems(draft: Draft, found: Findings) -> dict[str, System]:

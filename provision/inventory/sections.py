@@ -15,7 +15,14 @@ from provision.inventory.links import (
     read_bond,
     read_disks,
 )
-from provision.inventory.model import Administrator, Bmc, GpuPassthrough, HostFirmware, Install
+from provision.inventory.model import (
+    Administrator,
+    Bmc,
+    Cloud,
+    GpuPassthrough,
+    HostFirmware,
+    Install,
+)
 from provision.inventory.schema import Findings, NamedSection, Section, describe, quote
 from pxe.addresses import MacAddress
 from pxe.boot import Loader
@@ -112,20 +119,6 @@ class NetworkDraft:
 
 
 @dataclass(frozen=True, slots=True)
-class CloudDraft:
-    """The section `cloud`."""
-
-    domain: str | None = None
-    openstack: str | None = None
-    controller: str | None = None
-    time_servers: tuple[IPv4Address, ...] = ()
-    time_zone: str | None = None
-    locale: str | None = None
-    keyboard: str | None = None
-    log_host: IPv4Address | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SystemDraft:
     """One entry of `systems`."""
 
@@ -192,12 +185,12 @@ def read_network(top: Section) -> NetworkDraft | None:
     )
 
 
-def read_cloud(top: Section) -> CloudDraft:
+def read_cloud(top: Section) -> Cloud:
     """The cloud that the hosts become; all of it may be absent."""
     section = top.section("cloud", CLOUD)
     if section is None:
-        return CloudDraft()
-    return CloudDraft(
+        return Cloud()
+    return Cloud(
         domain=section.value("domain", values.domain),
         openstack=section.value("openstack", values.name),
         controller=section.value("controller", values.host_name),
