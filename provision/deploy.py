@@ -161,15 +161,8 @@ def judge_answer(
     """Whether a token opens its answer; None: it does."""
     if token is None or token.purpose is not Purpose.ANSWER or host is None:
         return Rejected("no answer is known under this URL")
-    if token.used_at is not None:
-        return Rejected("the answer was already delivered", alarm=True)
-    if address != token.address:
-        wrong = f"the answer was asked for from {address}, it is for {token.address}"
-        return Rejected(wrong, alarm=True)
-    if token.withdrawn_at is not None:
-        return Rejected("the URL was withdrawn: a newer boot script or another order replaced it")
-    if now - token.made_at > ANSWER_LIFETIME:
-        return Rejected(f"the URL is older than {ANSWER_LIFETIME}")
+    if rejected := _judge_single_use(token, "the answer was", address, now, ANSWER_LIFETIME):
+        return rejected
     if host.state is not HostState.ARMED or host.arming != token.arming:
         return Rejected(f"{host.name} is {host.state.value}, not armed for this answer")
     return None
@@ -179,18 +172,31 @@ def judge_secrets(
     token: TokenRecord, host: HostRecord | None, address: IPv4Address, now: datetime
 ) -> Rejected | None:
     """Whether a token opens the secrets of a host that is being installed; None: it does."""
-    if token.used_at is not None:
-        return Rejected("the secrets were already delivered", alarm=True)
-    if address != token.address:
-        wrong = f"the secrets were asked for from {address}, they are for {token.address}"
-        return Rejected(wrong, alarm=True)
-    if token.withdrawn_at is not None:
-        return Rejected("the URL was withdrawn: a newer boot script or another order replaced it")
-    if now - token.made_at > REPORT_LIFETIME:
-        return Rejected(f"the URL is older than {REPORT_LIFETIME}")
+    if rejected := _judge_single_use(token, "the secrets were", address, now, REPORT_LIFETIME):
+        return rejected
     if host is None or host.state is not HostState.DEPLOYING or host.arming != token.arming:
         state = "unknown" if host is None else host.state.value
         return Rejected(f"the secrets are for an installation, the host is {state}")
+    return None
+
+
+def _judge_single_use(
+    token: TokenRecord, what_was: str, address: IPv4Address, now: datetime, lifetime: timedelta
+) -> Rejected | None:
+    """What stands in the way of anything that is handed out once."""
+    if token.used_at is not None:
+        return Rejected(f"{what_was} already delivered", alarm=True)
+    if address != token.address:
+        wrong = f"{what_was} asked for from {address}, expected {token.address}"
+        return Rejected(wrong, alarm=True)
+    return _judge_age(token, now, lifetime)
+
+
+def _judge_age(token: TokenRecord, now: datetime, lifetime: timedelta) -> Rejected | None:
+    if token.withdrawn_at is not None:
+        return Rejected("the URL was withdrawn: a newer boot script or another order replaced it")
+    if now - token.made_at > lifetime:
+        return Rejected(f"the URL is older than {lifetime}")
     return None
 
 
@@ -208,11 +214,7 @@ def judge_report(
     resumed = token.closed_by == ReportKind.FAILED.value and kind is ReportKind.INSTALLED
     if token.closed_by not in (None, kind.value) and not resumed:
         return Rejected(f"this boot session ended with '{token.closed_by}'")
-    if token.withdrawn_at is not None:
-        return Rejected("the URL was withdrawn: a newer boot script or another order replaced it")
-    if now - token.made_at > REPORT_LIFETIME:
-        return Rejected(f"the URL is older than {REPORT_LIFETIME}")
-    return None
+    return _judge_age(token, now, REPORT_LIFETIME)
 
 
 @dataclass(frozen=True, slots=True)
