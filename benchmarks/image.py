@@ -30,7 +30,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from rich.table import Table
 
 from imagebuild.build import Way, build_image
 from imagebuild.disks import LOOP, PARTITIONS, ROOT
+from imagebuild.errors import ImageError
 from imagebuild.evidence import read_contents
 from imagebuild.hostapt import host_mirror
 from imagebuild.layers import STOCK_ELEMENTS
@@ -56,6 +57,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RECIPE = "debian-12"
 PLAIN_ELEMENTS = ("vm", "block-device-gpt", "cloud-init-datasources", "debian")
 BIOS_PARTITION = "      - name: BSP\n        type: 'EF02'\n        size: 8MiB\n"
+
+
+class Failed(Exception):
+    """A contender's build failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,10 @@ class Place:
         return host_mirror("debian", "security") or f"{self.mirror}-security"
 
     def run(self, *lines: str) -> None:
-        """Run shell lines as our builds run, but with syncs and the contender's own memory use."""
+        """Run shell lines as our builds run, but with syncs and the contender's own memory use.
+
+        Raises Failed.
+        """
         job = self.folder / "job.sh"
         job.write_text("\n".join(["set -eu", *lines, ""]), encoding="utf-8")
         log = self.folder / "log"
@@ -88,7 +96,7 @@ class Place:
             child.stop()
         if status:
             tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
-            sys.exit("\n".join([f"status {status}, see {log}:", *tail]))
+            raise Failed("\n".join([f"status {status}, the end of {log}:", *tail]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ def used() -> float:
     return sum(one.ru_utime + one.ru_stime for one in both)
 
 
-def rackseed(place: Place) -> list[Row]:
+def rackseed(place: Place) -> Iterator[Row]:
     """Cold and warm as the recipe says, and the same in zlib."""
     recipe = load_recipe(RECIPE)
 
@@ -133,14 +141,12 @@ def rackseed(place: Place) -> list[Row]:
             ).path
         )
 
-    return [
-        timed(f"rackseed, {heat}{ending}", build(kind))
-        for kind, ending in ((None, ""), (Compression.ZLIB, ", zlib"))
-        for heat in ("cold", "warm")
-    ]
+    for kind, ending in ((None, ""), (Compression.ZLIB, ", zlib")):
+        yield timed(f"rackseed, cold{ending}", build(kind))
+        yield timed(f"rackseed, warm{ending}", build(kind))
 
 
-def plain(place: Place) -> list[Row]:
+def plain(place: Place) -> Iterator[Row]:
     """diskimage-builder as its manual says, and again with all that it can keep."""
     env = plain_environment(place)
     create = [str(place.machine.programs / "disk-image-create"), "-n", "-a", "amd64", "-t", "qcow2"]
@@ -153,10 +159,9 @@ def plain(place: Place) -> list[Row]:
 
         return once
 
-    cold = timed("diskimage-builder, cold", build({}))
+    yield timed("diskimage-builder, cold", build({}))
     keep_first_root(place, env)
-    kept = {"DIB_DEBIAN_USE_DEBOOTSTRAP_CACHE": "1"}
-    return [cold, timed("diskimage-builder, warm", build(kept))]
+    yield timed("diskimage-builder, warm", build({"DIB_DEBIAN_USE_DEBOOTSTRAP_CACHE": "1"}))
 
 
 def plain_environment(place: Place) -> dict[str, str]:
@@ -217,6 +222,7 @@ ShimBootloader=signed
 Packages={packages}
 
 [Build]
+BuildSources=
 Incremental=yes
 CacheDirectory={folder}/cache
 PackageCacheDirectory={folder}/packages
@@ -244,10 +250,10 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 """
 
 
-def mkosi(place: Place) -> list[Row]:
+def mkosi(place: Place) -> Iterator[Row]:
     """mkosi, and qemu-img for what it does not do."""
     if not place.packages:
-        sys.exit("mkosi gets the packages of rackseed's image, expected rackseed before it")
+        raise Failed("it gets the packages of rackseed's image, expected rackseed before it")
     folder = place.folder
     words = ",".join(sorted(set(place.packages)))
     config = MKOSI.format(folder=folder, packages=words)
@@ -270,7 +276,8 @@ def mkosi(place: Place) -> list[Row]:
 
     place.run(with_environment(env, [*call, "box", "--", "true"]))
     forget(folder / "packages")
-    return [timed("mkosi, cold", build), timed("mkosi, warm", build)]
+    yield timed("mkosi, cold", build)
+    yield timed("mkosi, warm", build)
 
 
 def forget(folder: Path) -> None:
@@ -284,7 +291,7 @@ def with_environment(env: Mapping[str, str], call: Sequence[str]) -> str:
     return shlex.join(["env", "-i", *(f"{name}={value}" for name, value in env.items()), *call])
 
 
-CONTENDERS: dict[str, Callable[[Place], list[Row]]] = {
+CONTENDERS: dict[str, Callable[[Place], Iterator[Row]]] = {
     "rackseed": rackseed,
     "plain": plain,
     "mkosi": mkosi,
@@ -306,14 +313,15 @@ def main() -> None:
         parser.error(f"{options.folder} is used, and a cold build finds nothing kept")
     top = options.folder or Path(tempfile.mkdtemp(prefix="rackseed-bench-", dir="/var/tmp"))
     try:
-        show(run_all(names, top.absolute(), options.mirror))
+        measured = run_all(names, top.absolute(), options.mirror)
     finally:
         if not options.folder:
             shutil.rmtree(top, ignore_errors=True)
+    show(measured)
 
 
 def run_all(names: Sequence[str], top: Path, mirror: str) -> list[Row]:
-    """Every contender's rows."""
+    """The rows of every build that came to its end."""
     machine = this_machine(run)
     rows: list[Row] = []
     for name in names:
@@ -323,7 +331,10 @@ def run_all(names: Sequence[str], top: Path, mirror: str) -> list[Row]:
         folder = top / name
         folder.mkdir(parents=True)
         packages = rows[0].packages if rows else ()
-        rows += CONTENDERS[name](Place(folder, mirror, machine, packages))
+        try:
+            rows.extend(CONTENDERS[name](Place(folder, mirror, machine, packages)))
+        except (Failed, ImageError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
     return rows
 
 
