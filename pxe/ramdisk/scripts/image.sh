@@ -198,11 +198,12 @@ planted() {
 }
 
 # written DISK DISK-BYTES: the image, verified and then made bootable; status 1 with FAILURE set.
+# $needed are the bytes that it has on the disk, as far as the answer tells.
 written() {
     attempt=0
     while :; do
         wiped "$1" "$2" || { fail "the disk $1 cannot be written"; return; }
-        follow "$1" "$SIZE" &
+        follow "$1" "$needed" &
         following=$!
         streamed "$1"
         ended=$?
