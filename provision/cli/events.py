@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 POLL_S = 0.3
 """How often `--follow` looks; the servers write every 0.05 s."""
 SPAN = re.compile(r"(\d{1,9})(s|min|m|h|d)")
+OVERLAP = 500
+"""How many of the newest numbers are looked at again: with several servers on PostgreSQL an event
+may be there a moment later than one with a higher number."""
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 
 
@@ -94,11 +97,17 @@ def follow_events(
     if not last:
         newest = store.events(limit=1)
         last = newest[0].id if newest else 0
+    known = store.events(name, mac=mac, after_id=last - OVERLAP)
+    shown = {event.id for event in known if event.id <= last}
     while True:
-        found = store.events(name, mac=mac, after_id=last)
-        yield from found
-        last = found[-1].id if found else last
-        time.sleep(POLL_S)
+        again = store.events(name, mac=mac, after_id=last - OVERLAP)
+        new = [event for event in again if event.id not in shown]
+        yield from new
+        last = max([last, *(event.id for event in new)])
+        shown = {number for number in shown if number > last - OVERLAP}
+        shown |= {event.id for event in new}
+        if not new:
+            time.sleep(POLL_S)
 
 
 def parse_since(text: str, now: datetime) -> datetime:

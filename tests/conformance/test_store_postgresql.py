@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event
 
+from provision.cli.events import follow_events
 from provision.store import Store, StoreUnusable
 from provision.store import events as event_table
 from provision.store.events import Event
@@ -57,6 +58,18 @@ def test_an_address_that_went_to_another_client_meanwhile_stays_with_it(store_ur
         moved = lease(MAC, 6, NOW + timedelta(hours=3))
         assert keep(here, [moved], now=late) == [moved]
         assert kept_leases(here) == [theirs, moved]
+
+
+def test_who_follows_sees_also_what_is_committed_behind_a_higher_number(store_url):
+    with Store(store_url) as here, Store(store_url) as there:
+        append(here, 0)
+        followed = follow_events(here, None, None, here.events()[-1].id)
+        with there.database.writing() as connection:
+            event_table.append(connection, [Event(NOW, "site", "progress", detail={"n": 1})])
+            append(here, 2)
+            assert next(followed).detail["n"] == 2
+        append(here, 3)
+        assert [next(followed).detail["n"] for _ in range(2)] == [1, 3]
 
 
 def test_a_missing_database_is_called_so(server):
