@@ -40,7 +40,6 @@ from rich.console import Console
 from rich.table import Table
 
 from imagebuild.build import Way, build_image
-from imagebuild.disks import LOOP, PARTITIONS, ROOT
 from imagebuild.errors import ImageError
 from imagebuild.evidence import read_contents
 from imagebuild.hostapt import host_mirror
@@ -56,7 +55,28 @@ MEGABYTE = 1_000_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RECIPE = "debian-12"
 PLAIN_ELEMENTS = ("vm", "block-device-gpt", "cloud-init-datasources", "debian")
-BIOS_PARTITION = "      - name: BSP\n        type: 'EF02'\n        size: 8MiB\n"
+PLAIN_DISK = """\
+- local_loop:
+    name: image0
+- rackseed_partitions:
+    base: image0
+    label: gpt
+    partitions:
+      - name: BSP
+        type: 'EF02'
+        size: 8MiB
+      - name: root
+        type: '8300'
+        size: 100%
+        mkfs:
+          type: ext4
+          mount:
+            mount_point: /
+            fstab:
+              options: "defaults"
+              fsck-passno: 1
+"""
+"""What its `block-device-gpt` says, but for the node that makes partitions."""
 
 
 class Failed(Exception):
@@ -182,9 +202,7 @@ def plain_environment(place: Place) -> dict[str, str]:
         "DIB_IMAGE_CACHE": str(home / ".cache/image-create"),
     }
     if not machine.device_mapper:
-        parts = PARTITIONS.format(node="rackseed_partitions", label="gpt") + BIOS_PARTITION
-        root = ROOT.format(kind="type: '8300'", filesystem="ext4")
-        env["DIB_BLOCK_DEVICE_CONFIG"] = LOOP + parts + root
+        env["DIB_BLOCK_DEVICE_CONFIG"] = PLAIN_DISK
     return env
 
 
