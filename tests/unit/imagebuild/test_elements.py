@@ -136,6 +136,8 @@ def test_debians_driver_gets_headers_of_this_kernel_and_of_the_next(tmp_path):
         "install --assume-yes linux-headers-cloud-amd64",
     ]
     assert said[-1] == "dkms autoinstall -k 6.1.0-1-cloud-amd64"
+    listed = (tmp_path / "etc/modules-load.d/nvidia.conf").read_text(encoding="utf-8")
+    assert all(line.startswith("#") for line in listed.splitlines())
     unit = tmp_path / "etc/systemd/system/nvidia-persistenced.service.d/rackseed.conf"
     assert "ExecCondition=" in unit.read_text(encoding="utf-8")
 
