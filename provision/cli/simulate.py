@@ -195,7 +195,7 @@ def watching(people: Console) -> "Iterator[Watch]":
     """A live table on a terminal, elsewhere a line for each change."""
     from provision.simulation import view
 
-    if not people.is_terminal:
+    if not people.is_terminal or people.is_dumb_terminal:
         yield line_watch(people)
         return
     with Live(console=people, refresh_per_second=REFRESH_PER_SECOND, transient=True) as live:
