@@ -1,31 +1,22 @@
 """Whether a finished image has for GPUs what its recipe promises, by its files alone."""
 
 import fnmatch
-import gzip
-import lzma
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.inside import initramfs
 from imagebuild.inside.image import open_image
+from imagebuild.inside.packed import unpacked
 from imagebuild.inside.tree import Kind, Tree
 from imagebuild.recipe import GpuKind, Recipe
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 _MODULE = re.compile(r"nvidia(-current|-tesla-\d+)?(-open)?\.ko(\.\w+)?")
 """As dkms of Debian, Ubuntu's packages and NVIDIA's own name it."""
-_UNPACK: Mapping[str, Callable[[bytes], bytes]] = {
-    ".xz": lzma.decompress,
-    ".gz": gzip.decompress,
-    ".zst": zstd.decompress,
-}
+_WEAK = "weak-updates"
+"""Where EL links modules that were built for an earlier kernel with the same symbols
+(weak-modules(8))."""
 _NOUVEAU_OFF = re.compile(r"(?m)^\s*blacklist\s+nouveau\s*$")
 _BOOT_ENTRIES = (
     *("boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/loader/entries/*.conf"),
@@ -86,10 +77,9 @@ def modules(tree: Tree, kernel: str) -> list[Module]:
     found = []
     for path, entry in tree.walk(f"lib/modules/{kernel}"):
         name = path.rpartition("/")[2]
-        if entry.kind is Kind.FILE and _MODULE.fullmatch(name):
-            unpack = _UNPACK.get(f".{name.rpartition('.')[2]}")
+        if entry.kind in (Kind.FILE, Kind.LINK) and _MODULE.fullmatch(name):
             content = tree.read(path) or b""
-            found.append(_module(path, unpack(content) if unpack else content))
+            found.append(_module(path, unpacked(content) or content))
     return found
 
 
@@ -107,7 +97,7 @@ def _of_driver(found: Sequence[Module], kernel: str, branch: int) -> Iterator[st
     if not found:
         yield f"there is no NVIDIA module for the kernel {kernel}"
     for module in found:
-        if module.kernel != kernel:
+        if module.kernel != kernel and _WEAK not in module.path.split("/"):
             yield f"/{module.path} is for {module.kernel or 'no kernel'}, expected {kernel}"
         if module.version.partition(".")[0] != str(branch):
             yield f"/{module.path} is {module.version or 'of no branch'}, expected branch {branch}"

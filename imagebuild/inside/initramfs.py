@@ -3,18 +3,10 @@
 The format is the kernel's Documentation/driver-api/early-userspace/buffer-format.
 """
 
-import bz2
-import gzip
-import lzma
-import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 
 from imagebuild.inside.errors import Unreadable
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from imagebuild.inside.packed import unpacked
 
 _MAGICS = (b"070701", b"070702")
 """newc, with and without checksums."""
@@ -22,14 +14,6 @@ _HEAD = 110
 _END = "TRAILER!!!"
 _FORMAT = 0o170000
 _FILE = 0o100000
-
-_UNPACK: Mapping[bytes, Callable[[bytes], bytes]] = {
-    b"\x28\xb5\x2f\xfd": zstd.decompress,
-    b"\x1f\x8b": gzip.decompress,
-    b"\xfd7zXZ": lzma.decompress,
-    b"\x5d\x00\x00": lzma.decompress,
-    b"BZh": bz2.decompress,
-}
 
 
 def files(data: bytes) -> Iterator[tuple[str, bytes]]:
@@ -43,7 +27,12 @@ def files(data: bytes) -> Iterator[tuple[str, bytes]]:
         if data[at : at + 6] in _MAGICS:
             at = yield from _archive(data, at)
             continue
-        yield from files(_unpacked(data[at:]))
+        rest = unpacked(data[at:])
+        if rest is None:
+            raise Unreadable(
+                f"an initramfs goes on with {data[at : at + 4].hex()}, which we know not"
+            )
+        yield from files(rest)
         return
 
 
@@ -69,13 +58,3 @@ def _archive(data: bytes, at: int) -> Generator[tuple[str, bytes], None, int]:
 
 def _filled(at: int) -> int:
     return (at + 3) & ~3
-
-
-def _unpacked(packed: bytes) -> bytes:
-    for magic, unpack in _UNPACK.items():
-        if packed.startswith(magic):
-            try:
-                return unpack(packed)
-            except (OSError, EOFError, lzma.LZMAError, zstd.ZstdError) as error:
-                raise Unreadable(f"an initramfs cannot be unpacked: {error}") from error
-    raise Unreadable(f"an initramfs begins with {packed[:4].hex()}, which we cannot unpack")

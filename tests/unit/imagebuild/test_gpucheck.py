@@ -106,6 +106,7 @@ def test_nouveau_is_off_everywhere(tmp_path, files, ramdisk, said):
         ({}, {"nvidia.ko": module("550.1")}, "nvidia.ko is 550.1, expected branch 535"),
         ({}, {"nvidia.ko": module("535.1", "6.1.0-9")}, f"is for 6.1.0-9, expected {KERNEL}"),
         ({}, {"nvidia.ko": b"\x7fELF"}, "is for no kernel"),
+        ({}, {"nvidia.ko.zst": b"torn"}, "is for no kernel"),
         (
             {"etc/systemd/system/multi-user.target.wants/nvidia-persistenced.service": None},
             {"nvidia.ko": module("535.1")},
@@ -116,6 +117,17 @@ def test_nouveau_is_off_everywhere(tmp_path, files, ramdisk, said):
 def test_the_driver_is_there_for_the_images_own_kernel(tmp_path, files, driver, said):
     told = found(tmp_path / "root", DRIVER, files, PLAIN, driver)
     assert told == [] if said is None else said in "\n".join(told), told
+
+
+def test_a_module_of_an_earlier_kernel_may_be_linked_where_its_symbols_are(tmp_path):
+    driver = {"../../../6.1.0-0/extra/nvidia.ko.xz": lzma.compress(module("535.1", "6.1.0-0"))}
+    weak = f"lib/modules/{KERNEL}/weak-updates/nvidia.ko.xz"
+    files = {weak: "-> ../../6.1.0-0/extra/nvidia.ko.xz"}
+    assert found(tmp_path / "root", DRIVER, files, PLAIN, driver) == []
+    (tmp_path / "root" / weak).unlink()
+    with open_folder(tmp_path / "root") as root:
+        (told,) = problems(Tree(root), DRIVER)
+    assert "there is no NVIDIA module" in told
 
 
 def test_udev_may_start_the_daemon_when_there_is_a_gpu(tmp_path):
