@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ systems: {{rocky-9: {{kernel: vmlinuz, initrd: initrd.img}}}}
 roles: {{controller: {{install: kickstart, os: rocky-9, metapackage: node-full}}}}
 racks: {{r1: {{ctl01: {{mac: "{MAC}", address: 10.20.0.11, role: controller}}}}}}
 """
+WRONG_KEY = 90
+"""CURLE_SSL_PINNEDPUBKEYNOTMATCH (libcurl-errors(3))."""
 HOOK = """\
 #!/bin/sh
 # What the lease says goes to a file, and the address to the port.
@@ -66,11 +69,10 @@ class Rack:
         (facts,) = json.loads(self.rackseed("status", "--json"))
         return facts["state"], facts["alarms"]
 
-    def curl(self, url: str, *options: str) -> tuple[int, str]:
-        """Status and body."""
-        said = self.host.run(
-            [require_tool("curl"), "--silent", "--write-out", r"\n%{http_code}", *options, url]
-        )
+    def curl(self, url: str, *options: str, ends: int = 0) -> tuple[int, str]:
+        """Status and body; `ends` is curl's own exit status."""
+        curl = [require_tool("curl"), "--silent", "--write-out", r"\n%{http_code}", *options, url]
+        said = self.host.run(curl, status=ends)
         body, _, status = said.rpartition("\n")
         return int(status), body
 
@@ -162,12 +164,16 @@ def test_a_kickstart_and_its_secrets_are_fetched_once_and_reports_move_the_host_
     assert "installing on vda" in told
     assert rack.state() == ("deploying", 1)
 
-    # The secrets, by what %post says of them.
-    (secrets,) = re.findall(rf"'({re.escape('http://10.20.0.3/answer/')}\S+)'", kickstart)
-    status, lines = rack.curl(secrets)
+    # The secrets, by what %post says of them: from the server that has the key, and no other.
+    (secrets,) = re.findall(rf"'({re.escape('https://10.20.0.3')}\S*/answer/\S+)'", kickstart)
+    (pin,) = re.findall(r"--pinnedpubkey '(\S+)'", kickstart)
+    other = f"sha256//{b64encode(bytes(32)).decode()}"
+    assert rack.curl(secrets, "--insecure", "--pinnedpubkey", other, ends=WRONG_KEY) == (0, "")
+    trusted = ("--insecure", "--pinnedpubkey", pin)
+    status, lines = rack.curl(secrets, *trusted)
     assert status == 200
     assert re.search("^ADMIN_PASSWORD=[A-Za-z0-9_-]{12,}$", lines, re.MULTILINE)
-    assert rack.curl(secrets)[0] in (403, 404, 410)
+    assert rack.curl(secrets, *trusted)[0] in (403, 404, 410)
     wait_until(lambda: rack.state() == ("deploying", 2), "the alarm of the secrets")
 
     report = re.search(r"report\(\) \{.*?^\}\n", before, re.MULTILINE | re.DOTALL)
