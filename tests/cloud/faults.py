@@ -40,6 +40,7 @@ FAULTS = (
     Fault("25-rabbitmq", "rabbitmqctl", "*set_permissions*", Kind.KILLS),
     Fault("30-memcached", "systemctl", "*start memcached*", Kind.FAILS),
     Fault("35-certificates", "openssl", "x509 *", Kind.KILLS),
+    Fault("38-web", "systemctl", "*start httpd*", Kind.KILLS),
     Fault("40-keystone", "keystone-manage", "bootstrap *", Kind.KILLS),
     Fault("45-glance", "glance-manage", "db_sync", Kind.FAILS),
     Fault("50-placement", "systemctl", "*start openstack-placement-api*", Kind.KILLS),

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from tests.cloud.machine import Machine
 
-COMMON = "oslo.log oslo.messaging oslo.db oslo.concurrency keystonemiddleware.auth_token"
+COMMON = (
+    "oslo.middleware oslo.log oslo.messaging oslo.db oslo.concurrency keystonemiddleware.auth_token"
+)
 FILES: Mapping[str, tuple[str, str]] = {
     "/etc/keystone/keystone.conf": ("keystone", "keystone oslo.cache oslo.middleware"),
     "/etc/glance/glance-api.conf": ("glance", "glance.api glance.store glance.multi_store"),

@@ -3,6 +3,8 @@
     server: wire0 10.9.0.1 ==+== br0 ==+== ctl01: eth0 10.9.0.11
                                        +== cmp01: eth0 10.9.0.12
 
+A third one with GPUs is in the inventory alone: the controller is to know of them.
+
 Anaconda itself does not run. What it does around our scripts is done here: packages of %packages
 are installed, the administrator is made, every %post runs in the new root, and the kickstart is
 left where it leaves it.
@@ -49,11 +51,13 @@ store: sqlite:///rack.db
 systems: {{{SYSTEM}: {{kernel: vmlinuz, initrd: initrd.img, packages: rpm}}}}
 roles:
   controller: {{install: kickstart, os: {SYSTEM}, metapackage: node-full}}
+  gpu: {{extends: compute, metapackage: node-gpu, gpu_passthrough: [{{alias: K20m, vendor: 10de, product: "1028"}}]}}
   compute: {{install: kickstart, os: {SYSTEM}, metapackage: node-compute, options: {{virt_type: qemu}}}}
 racks:
   r1:
     ctl01: {{mac: "{MACS["ctl01"]}", address: {ADDRESSES["ctl01"]}, role: controller}}
     cmp01: {{mac: "{MACS["cmp01"]}", address: {ADDRESSES["cmp01"]}, role: compute}}
+    gpu01: {{mac: 52:54:00:09:00:13, address: 10.9.0.13, role: gpu}}
 """  # noqa: E501
 
 OF_THE_CORE = ("dbus", "dnf", "policycoreutils", "sudo")

@@ -28,7 +28,8 @@ print(json.dumps({
     "token": cloud.auth_token,
     "images": [each.name for each in cloud.image.images()],
     "resource classes": [each.name for each in cloud.placement.resource_classes()],
-    "flavours": [each.name for each in cloud.compute.flavors()],
+    "flavours": {each.name: each.extra_specs
+                 for each in cloud.compute.flavors(get_extra_specs=True)},
     "services": {each.binary: each.state for each in cloud.compute.services()},
     "networks": [each.name for each in cloud.network.networks()],
     "volumes": [each.name for each in cloud.block_storage.volumes()],

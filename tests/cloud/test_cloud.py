@@ -1,8 +1,8 @@
 """The controller that a kickstart of ours makes, on the fixture distribution.
 
-Everything that its steps call is real: systemd, MariaDB, RabbitMQ, OVN's databases, and OpenStack's
-services from our own packages. What Anaconda does around %post is done by `tests.cloud.rack`. Not
-there: SELinux, firewalld, TuneD, the dashboard, the kernel's clock.
+Everything that its steps call is real: systemd, MariaDB, RabbitMQ, OVN's databases, httpd, and
+OpenStack's services and dashboard from our own packages. What Anaconda does around %post is done by
+`tests.cloud.rack`. Not there: SELinux, firewalld, TuneD, the kernel's clock.
 """
 
 import re
@@ -12,7 +12,8 @@ import pytest
 
 from tests.cloud import options, state
 from tests.cloud.faults import FAULTS
-from tests.cloud.rack import PASSWORD_HASH
+from tests.cloud.machine import Machine
+from tests.cloud.rack import ADDRESSES, PASSWORD_HASH, Rack
 from tests.cloud.state import holders
 
 STEPS = [fault.step for fault in FAULTS]
@@ -22,8 +23,31 @@ CONFIGURED = {
     "/etc/cinder/cinder.conf", "/etc/heat/heat.conf", "/root/openrc",
 }  # fmt: skip
 """The files that need secrets."""
+LOGIN = 'name="csrfmiddlewaretoken"'
+"""In the dashboard's first page."""
 NOVAS_OWN = re.compile(r"/var/lib/mysql/(ib_logfile0|ibdata1|nova_api/cell_mappings\.ibd|undo\d+)")
 """Nova keeps the URLs of its cells in its database, passwords and all."""
+
+
+CATALOG = """
+import json
+import openstack
+
+cloud = openstack.connect()
+names = {each.id: each.type for each in cloud.identity.services()}
+print(json.dumps({names[each.service_id]: each.url
+                  for each in cloud.identity.endpoints(interface="public")}))
+"""
+DOOR = "https://ctl01.cloud.example.org"
+
+
+def ask_from_elsewhere(rack: Rack, cloud: Machine, url: str, *words: str) -> str:
+    """What curl gets of the controller, trusting the cloud's authority and nobody else."""
+    authority = cloud.root / "etc/pki/rackseed/authority.crt"
+    name = url.split("/")[2].partition(":")[0]
+    hosts = [f"--resolve={name}:{port}:{ADDRESSES['ctl01']}" for port in (80, 443, 6080)]
+    curl = ["curl", "--silent", "--show-error", "--capath", "/none", "--cacert", str(authority)]
+    return rack.server.run([*curl, *hosts, *words, url])
 
 
 def test_every_service_answers_its_administrator(cloud):
@@ -31,8 +55,40 @@ def test_every_service_answers_its_administrator(cloud):
     assert str(found["token"]).startswith("gAAAA"), "a Fernet token"
     assert {"VCPU", "MEMORY_MB", "DISK_GB"} <= set(found["resource classes"])
     assert found["services"] == {"nova-conductor": "up", "nova-scheduler": "up"}
-    for empty in ("images", "flavours", "networks", "volumes", "stacks"):
+    assert found["flavours"] == {
+        "g1.2xlarge": {"pci_passthrough:alias": "K20m:1"},
+        "g1.4xlarge": {"pci_passthrough:alias": "K20m:2"},
+    }
+    for empty in ("images", "networks", "volumes", "stacks"):
         assert found[empty] == [], empty
+
+
+def test_from_elsewhere_everything_but_guests_signals_is_asked_by_tls(cloud):
+    # The test above asked all of these: what /root/openrc names are the public ones.
+    found = dict(state.ask(cloud, CATALOG))
+    assert found.pop("cloudformation") == "http://ctl01.cloud.example.org:8000/v1"
+    assert len(found) == 7
+    assert all(url.startswith(f"{DOOR}/") for url in found.values())
+
+
+def test_services_write_links_as_they_were_asked(rack, cloud):
+    for path in ("identity/v3", "compute/v2.1/", "volume/", "image/", "network/"):
+        links = re.findall(r'"href": *"([^"]+)', ask_from_elsewhere(rack, cloud, f"{DOOR}/{path}"))
+        assert links, path
+        assert all(link.startswith(f"{DOOR}/{path.split('/')[0]}/") for link in links), links
+
+
+def test_the_dashboard_is_shown_by_tls_alone(rack, cloud):
+    assert LOGIN in ask_from_elsewhere(rack, cloud, f"{DOOR}/dashboard/auth/login/")
+    words = ("--output", "/dev/null", "--write-out", "%{http_code} %{redirect_url}")
+    plain = ask_from_elsewhere(rack, cloud, f"{DOOR}/dashboard/".replace("https", "http"), *words)
+    assert plain == f"301 {DOOR}/dashboard/"
+
+
+def test_consoles_of_guests_are_shown_by_tls_alone(rack, cloud):
+    words = ("--output", "/dev/null", "--write-out", "%{ssl_verify_result} %{http_code}")
+    result, code = ask_from_elsewhere(rack, cloud, f"{DOOR}:6080/", *words).split()
+    assert (result, code != "000") == ("0", True)
 
 
 @pytest.mark.parametrize("path", [path for path in options.FILES if "ovn_agent" not in path])
@@ -87,7 +143,7 @@ def test_every_step_again_is_refused_before_it_begins_without_the_secrets(cloud)
     assert state.done(cloud) == STEPS
 
 
-def test_everything_comes_back_by_itself_when_the_machine_starts_again(cloud):
+def test_everything_comes_back_by_itself_when_the_machine_starts_again(rack, cloud):
     cloud.kill()
     cloud.boot()
 
@@ -97,5 +153,6 @@ def test_everything_comes_back_by_itself_when_the_machine_starts_again(cloud):
         return services == {"nova-conductor": "up", "nova-scheduler": "up"}
 
     cloud.wait_for(answers, 180)
+    assert LOGIN in ask_from_elsewhere(rack, cloud, f"{DOOR}/dashboard/auth/login/")
     failed = cloud.run("systemctl", "list-units", "--failed", "--plain", "--no-legend")
     assert failed == "", cloud.run("journalctl", "--no-pager", "--lines=60", "--priority=notice")

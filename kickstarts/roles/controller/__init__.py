@@ -35,14 +35,20 @@ class Controller(CloudHost):
 
     @property
     def firewall(self) -> tuple[str, ...]:
-        """What users of the cloud ask, and the time."""
-        ports = ("5000", "6080", "8000", "8004", "8774", "8776", "8778", "9292", "9696")
-        return ("ssh", "http", "https", "ntp", *(f"{port}/tcp" for port in ports))
+        """What is asked from elsewhere: services by TLS, consoles, guests' signals, the time."""
+        return ("ssh", "http", "https", "ntp", "6080/tcp", "8000/tcp")
 
     @property
     def inner_ports(self) -> tuple[str, ...]:
-        """Database, messages, OVN's databases, metadata, cache."""
-        return ("3306/tcp", "5672/tcp", "6641-6642/tcp", "8775/tcp", "11211/tcp")
+        """Database, messages, OVN's databases, metadata, cache; services as hosts ask them."""
+        services = ("5000", "8004", "8774", "8776", "8778", "9292", "9696")
+        own = ("3306", "5672", "6641-6642", "8775", "11211")
+        return tuple(f"{port}/tcp" for port in (*own, *services))
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What serves TLS."""
+        return ("mod_ssl",)
 
     @property
     def settings(self) -> dict[str, str]:

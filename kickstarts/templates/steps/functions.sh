@@ -30,20 +30,30 @@ write() {  # FILE OWNER:GROUP MODE: the file holds what stdin says, and its serv
 
 has_unit() { systemctl cat "$1" >/dev/null 2>&1; }
 
-serve() {  # UNIT...: enabled, running, and with the files that this step wrote
+bring_up() {  # UNIT...: enabled and running
     local unit fresh=()
     for unit in "$@"; do
         systemctl enable --quiet "$unit"
-        if [ -e "$STATE/$STEP.restart" ]; then
-            systemctl restart "$unit"
-            fresh+=("$unit")
-        elif ! systemctl is-active --quiet "$unit"; then
+        if ! systemctl is-active --quiet "$unit"; then
             systemctl start "$unit"
             fresh+=("$unit")
         fi
     done
     stay "${fresh[@]}"
-    rm -f "$STATE/$STEP.restart"
+}
+
+serve() {  # UNIT...: enabled, running, and with the files that this step wrote; once in a step
+    local unit
+    if [ -e "$STATE/$STEP.restart" ]; then
+        for unit in "$@"; do
+            systemctl enable --quiet "$unit"
+            systemctl restart "$unit"
+        done
+        stay "$@"
+        rm "$STATE/$STEP.restart"
+    else
+        bring_up "$@"
+    fi
 }
 
 stay() {  # UNIT...: they still run a moment after they were started
@@ -101,8 +111,8 @@ wait_for() {  # SECONDS COMMAND...: until the command succeeds
 
 listens() { timeout 5 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null; }
 
-answers() {  # URL: the service behind it does; any word of HTTP will do
-    curl --silent --output /dev/null --max-time 10 "$1"
+answers() {  # [OPTION...] URL: the service behind it does; any word of HTTP will do
+    curl --silent --output /dev/null --max-time 10 "$@"
 }
 
 as() { runuser --user "$1" -- "${@:2}"; }  # USER COMMAND...

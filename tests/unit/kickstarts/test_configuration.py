@@ -13,6 +13,7 @@ write() { mkdir -p "$OUT${1%/*}"; cat >"$OUT$1"; }
 fail() { echo "$1" >&2; exit 1; }
 wait_for() { :; }
 serve() { :; }
+bring_up() { :; }
 as() { :; }
 answers() { :; }
 migrate() { :; }

@@ -103,7 +103,7 @@ def test_open_migration_is_a_choice_and_opens_its_port():
 
 def test_what_asks_nobody_who_he_is_is_open_to_the_segment_alone():
     controller = roles()["controller"].of(CLOUD)
-    inner = ("3306", "5672", "6641-6642", "11211")
+    inner = ("3306", "5672", "6641-6642", "11211", "5000", "8774", "9292")
     assert not any(f"{port}/tcp" in controller.firewall for port in inner)
     assert all(f"{port}/tcp" in controller.settings["INNER_PORTS"] for port in inner)
 

@@ -55,4 +55,4 @@ for socket in "${sockets[@]}"; do
     fi
 done
 serve "${sockets[@]}"
-[ "$daemon" = virtqemud ] || serve libvirtd.service
+[ "$daemon" = virtqemud ] || bring_up libvirtd.service

@@ -9,7 +9,7 @@ lock_path = /var/lib/neutron/tmp
 END
 
 if has_unit ovn-controller.service; then
-    serve openvswitch.service
+    bring_up openvswitch.service
     # The database's socket is root's alone; Neutron's agent, which is not root, comes by this port.
     manager=ptcp:6640:127.0.0.1
     [ "$(ovs-vsctl get-manager)" = "$manager" ] || ovs-vsctl set-manager "$manager"
@@ -18,7 +18,7 @@ if has_unit ovn-controller.service; then
         external-ids:ovn-remote="tcp:$CONTROLLER_ADDRESS:6642" \
         external-ids:ovn-encap-type=geneve external-ids:ovn-encap-ip="$ADDRESS" \
         external-ids:system-id="$HOST"
-    serve ovn-controller.service
+    bring_up ovn-controller.service
     if has_unit neutron-ovn-agent.service; then
         file=/etc/neutron/plugins/ml2/ovn_agent.ini unit=neutron-ovn-agent.service extensions='[agent]
 extensions = metadata'
@@ -57,5 +57,6 @@ l2_population = true
 [securitygroup]
 firewall_driver = openvswitch
 END
-    serve openvswitch.service neutron-openvswitch-agent.service
+    bring_up openvswitch.service
+    serve neutron-openvswitch-agent.service
 fi

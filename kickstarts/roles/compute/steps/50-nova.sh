@@ -19,7 +19,7 @@ compute_driver = libvirt.LibvirtDriver
 auth_strategy = keystone
 
 [keystone_authtoken]
-www_authenticate_uri = http://$CONTROLLER:5000/v3
+www_authenticate_uri = https://$CONTROLLER/identity/v3
 auth_url = http://$CONTROLLER:5000/v3
 memcached_servers = $CONTROLLER:11211
 auth_type = password
@@ -61,6 +61,7 @@ password = $NEUTRON_PASSWORD
 
 [cinder]
 os_region_name = $REGION
+catalog_info = volumev3::internalURL
 auth_url = http://$CONTROLLER:5000/v3
 auth_type = password
 project_domain_name = Default
@@ -76,7 +77,7 @@ api_servers = http://$CONTROLLER:9292
 enabled = true
 server_listen = $ADDRESS
 server_proxyclient_address = $ADDRESS
-novncproxy_base_url = http://$CONTROLLER:6080/vnc_auto.html
+novncproxy_base_url = https://$CONTROLLER:6080/vnc_auto.html
 
 [libvirt]
 virt_type = $VIRT_TYPE
@@ -104,7 +105,10 @@ END
         for gpu in $GPUS; do
             IFS=: read -r alias vendor product <<<"$gpu"
             echo "device_spec = {\"vendor_id\": \"$vendor\", \"product_id\": \"$product\"}"
-            echo "alias = {\"vendor_id\": \"$vendor\", \"product_id\": \"$product\", \"device_type\": \"type-PCI\", \"name\": \"$alias\"}"
+            # Those that could be divided (SR-IOV) call themselves physical functions; they go whole.
+            for type in type-PCI type-PF; do
+                echo "alias = {\"vendor_id\": \"$vendor\", \"product_id\": \"$product\", \"device_type\": \"$type\", \"name\": \"$alias\"}"
+            done
         done
     fi
 } | write /etc/nova/nova.conf root:nova 0640

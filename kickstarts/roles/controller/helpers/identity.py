@@ -1,6 +1,7 @@
 """Make users, services and endpoints in Keystone what standard input says; again changes nothing.
 
-Lines of words:  user NAME PASSWORD  |  domain NAME USER PASSWORD  |  endpoint TYPE NAME URL
+Lines of words:  user NAME PASSWORD  |  domain NAME USER PASSWORD
+                 endpoint TYPE NAME PUBLIC-URL INTERNAL-URL
 Passwords come by standard input and the environment, never as arguments, which all can see.
 Runs on Python 3.9, with nothing but its own library.
 """
@@ -110,10 +111,10 @@ def domain_admin(keystone: Keystone, name: str, user_name: str, password: str) -
     keystone.call("PUT", f"/domains/{domain['id']}/users/{user['id']}/roles/{role_id}")
 
 
-def endpoint(keystone: Keystone, kind: str, name: str, url: str) -> None:
-    """A service in the catalog, under one URL for all."""
+def endpoint(keystone: Keystone, kind: str, name: str, public: str, internal: str) -> None:
+    """A service in the catalog, under one URL for everybody and one for hosts of the cloud."""
     service = keystone.ensure("service", {"type": kind, "name": name})
-    for interface in ("public", "internal", "admin"):
+    for interface, url in (("public", public), ("internal", internal), ("admin", internal)):
         known_by = {
             "service_id": service["id"],
             "interface": interface,

@@ -1,5 +1,5 @@
-# An authority of the cloud's own and the controller's certificate, for the dashboard. Replace both
-# by certificates of yours under the same names; what is there is left alone.
+# An authority of the cloud's own and the controller's certificate, for all that is asked from
+# elsewhere. Replace both by certificates of yours under the same names; what is there is left alone.
 # shellcheck shell=bash
 folder=/etc/pki/rackseed
 install -d -m 0755 "$folder"
@@ -19,3 +19,6 @@ if [ ! -s "$folder/controller.crt" ]; then
     mv "$folder/controller.crt.new" "$folder/controller.crt"
 fi
 chmod 0644 "$folder"/*.crt
+# The proxy of consoles has no other way to it.
+chgrp nova "$folder/controller.key"
+chmod 0640 "$folder/controller.key"

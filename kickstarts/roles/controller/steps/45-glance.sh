@@ -15,7 +15,7 @@ default_backend = files
 filesystem_store_datadir = /var/lib/glance/images
 
 [keystone_authtoken]
-www_authenticate_uri = http://$CONTROLLER:5000/v3
+www_authenticate_uri = https://$CONTROLLER/identity/v3
 auth_url = http://$CONTROLLER:5000/v3
 memcached_servers = $CONTROLLER:11211
 auth_type = password
@@ -27,6 +27,9 @@ password = $GLANCE_PASSWORD
 
 [paste_deploy]
 flavor = keystone
+
+[oslo_middleware]
+enable_proxy_headers_parsing = true
 END
 install -d -m 0750 -o glance -g glance /var/lib/glance/images
 migrate glance -- as glance glance-manage db_sync

@@ -8,7 +8,7 @@ auth_strategy = keystone
 connection = mysql+pymysql://placement:$PLACEMENT_DB_PASSWORD@$CONTROLLER/placement
 
 [keystone_authtoken]
-www_authenticate_uri = http://$CONTROLLER:5000/v3
+www_authenticate_uri = https://$CONTROLLER/identity/v3
 auth_url = http://$CONTROLLER:5000/v3
 memcached_servers = $CONTROLLER:11211
 auth_type = password
@@ -17,6 +17,9 @@ user_domain_name = Default
 project_name = service
 username = placement
 password = $PLACEMENT_PASSWORD
+
+[oslo_middleware]
+enable_proxy_headers_parsing = true
 END
 migrate placement -- as placement placement-manage db sync
 if has_unit openstack-placement-api.service; then

@@ -8,6 +8,10 @@ database=mysql+pymysql://nova:$NOVA_DB_PASSWORD@$CONTROLLER
 my_ip = $ADDRESS
 transport_url = rabbit://openstack:$RABBIT_PASSWORD@$CONTROLLER:5672/
 enabled_apis = osapi_compute,metadata
+# Consoles of guests stand in pages that came by TLS.
+ssl_only = true
+cert = /etc/pki/rackseed/controller.crt
+key = /etc/pki/rackseed/controller.key
 
 [api]
 auth_strategy = keystone
@@ -19,7 +23,7 @@ connection = $database/nova_api
 connection = $database/nova
 
 [keystone_authtoken]
-www_authenticate_uri = http://$CONTROLLER:5000/v3
+www_authenticate_uri = https://$CONTROLLER/identity/v3
 auth_url = http://$CONTROLLER:5000/v3
 memcached_servers = $CONTROLLER:11211
 auth_type = password
@@ -63,6 +67,7 @@ metadata_proxy_shared_secret = $METADATA_SECRET
 
 [cinder]
 os_region_name = $REGION
+catalog_info = volumev3::internalURL
 auth_url = http://$CONTROLLER:5000/v3
 auth_type = password
 project_domain_name = Default
@@ -84,6 +89,9 @@ discover_hosts_in_cells_interval = 300
 
 [oslo_concurrency]
 lock_path = /var/lib/nova/tmp
+
+[oslo_middleware]
+enable_proxy_headers_parsing = true
 END
     if [ -n "$GPUS" ]; then
         cat <<'END'
@@ -96,7 +104,10 @@ enabled_filters = ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter,
 END
         for gpu in $GPUS; do
             IFS=: read -r alias vendor product <<<"$gpu"
-            echo "alias = {\"vendor_id\": \"$vendor\", \"product_id\": \"$product\", \"device_type\": \"type-PCI\", \"name\": \"$alias\"}"
+            # Those that could be divided (SR-IOV) call themselves physical functions; they go whole.
+            for type in type-PCI type-PF; do
+                echo "alias = {\"vendor_id\": \"$vendor\", \"product_id\": \"$product\", \"device_type\": \"$type\", \"name\": \"$alias\"}"
+            done
         done
     fi
 } | write /etc/nova/nova.conf root:nova 0640

@@ -16,7 +16,7 @@ notify_nova_on_port_data_changes = true
 connection = mysql+pymysql://neutron:$NEUTRON_DB_PASSWORD@$CONTROLLER/neutron
 
 [keystone_authtoken]
-www_authenticate_uri = http://$CONTROLLER:5000/v3
+www_authenticate_uri = https://$CONTROLLER/identity/v3
 auth_url = http://$CONTROLLER:5000/v3
 memcached_servers = $CONTROLLER:11211
 auth_type = password
@@ -28,6 +28,7 @@ password = $NEUTRON_PASSWORD
 
 [nova]
 region_name = $REGION
+endpoint_type = internal
 auth_url = http://$CONTROLLER:5000/v3
 auth_type = password
 project_domain_name = Default
@@ -38,10 +39,13 @@ password = $NOVA_PASSWORD
 
 [oslo_concurrency]
 lock_path = /var/lib/neutron/tmp
+
+[oslo_middleware]
+enable_proxy_headers_parsing = true
 END
 
 if has_unit ovn-northd.service; then
-    serve openvswitch.service ovn-northd.service
+    bring_up openvswitch.service ovn-northd.service
     # The hosts of guests ask the southbound database; only this segment reaches it.
     ovn-nbctl set-connection "ptcp:6641:$ADDRESS"
     ovn-sbctl set-connection "ptcp:6642:$ADDRESS"

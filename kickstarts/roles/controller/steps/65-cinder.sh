@@ -16,7 +16,7 @@ END
 connection = mysql+pymysql://cinder:$CINDER_DB_PASSWORD@$CONTROLLER/cinder
 
 [keystone_authtoken]
-www_authenticate_uri = http://$CONTROLLER:5000/v3
+www_authenticate_uri = https://$CONTROLLER/identity/v3
 auth_url = http://$CONTROLLER:5000/v3
 memcached_servers = $CONTROLLER:11211
 auth_type = password
@@ -28,6 +28,9 @@ password = $CINDER_PASSWORD
 
 [oslo_concurrency]
 lock_path = /var/lib/cinder/tmp
+
+[oslo_middleware]
+enable_proxy_headers_parsing = true
 END
     if [ -n "$VOLUMES" ]; then
         cat <<END

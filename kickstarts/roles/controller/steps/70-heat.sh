@@ -10,6 +10,9 @@ stack_domain_admin = heat_domain_admin
 stack_domain_admin_password = $HEAT_DOMAIN_PASSWORD
 region_name_for_services = $REGION
 
+[clients]
+endpoint_type = internalURL
+
 [clients_keystone]
 auth_uri = http://$CONTROLLER:5000/v3
 
@@ -17,7 +20,7 @@ auth_uri = http://$CONTROLLER:5000/v3
 connection = mysql+pymysql://heat:$HEAT_DB_PASSWORD@$CONTROLLER/heat
 
 [keystone_authtoken]
-www_authenticate_uri = http://$CONTROLLER:5000/v3
+www_authenticate_uri = https://$CONTROLLER/identity/v3
 auth_url = http://$CONTROLLER:5000/v3
 memcached_servers = $CONTROLLER:11211
 auth_type = password
@@ -33,6 +36,9 @@ auth_url = http://$CONTROLLER:5000/v3
 username = heat
 password = $HEAT_PASSWORD
 user_domain_name = Default
+
+[oslo_middleware]
+enable_proxy_headers_parsing = true
 END
 migrate heat -- as heat heat-manage db_sync
 serve openstack-heat-api.service openstack-heat-api-cfn.service openstack-heat-engine.service
