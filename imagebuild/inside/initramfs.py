@@ -29,9 +29,7 @@ def files(data: bytes) -> Iterator[tuple[str, bytes]]:
             continue
         rest = unpacked(data[at:])
         if rest is None:
-            raise Unreadable(
-                f"an initramfs goes on with {data[at : at + 4].hex()}, which we know not"
-            )
+            raise Unreadable(f"an initramfs goes on with {data[at : at + 4].hex()}, unknown to us")
         yield from files(rest)
         return
 
