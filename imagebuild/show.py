@@ -1,7 +1,16 @@
 """A recipe as a person reads it: what it says after all that it extends."""
 
+from collections.abc import Mapping
+
 from imagebuild.gpus import BRANCHES, GENERATIONS, OPEN_FROM, generations
 from imagebuild.recipe import GpuKind, Recipe
+
+
+_SECURE_BOOT: Mapping[str, str] = {
+    "ubuntu": "its modules are signed, and load",
+    "centos7": "the image starts by BIOS alone",
+}
+_ENROLL = "enroll /var/lib/dkms/mok.pub on each host, or turn it off"
 
 
 def facts(recipe: Recipe) -> dict[str, object]:
@@ -39,9 +48,5 @@ def gpu_lines(recipe: Recipe) -> list[str]:
     drives = generations(branch.number, open_modules=free)
     modules = f"open kernel modules, {OPEN_FROM} and newer" if free else "proprietary modules"
     rows = [f"{name}: {GENERATIONS[name]}" for name in drives]
-    boot = (
-        "its modules are signed, and load"
-        if recipe.system.name == "ubuntu"
-        else "enroll /var/lib/dkms/mok.pub on each host, or turn it off"
-    )
+    boot = _SECURE_BOOT.get(recipe.system.name, _ENROLL)
     return [*rows, f"({modules}; NVIDIA: {branch.source})", f"(Secure Boot: {boot})"]
