@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from imagebuild.gpus import BRANCHES, GENERATIONS, OPEN_FROM, generations
 from imagebuild.recipe import GpuKind, Recipe
 
-
 _SECURE_BOOT: Mapping[str, str] = {
     "ubuntu": "its modules are signed, and load",
     "centos7": "the image starts by BIOS alone",
