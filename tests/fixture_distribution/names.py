@@ -21,22 +21,27 @@ LEFT_OUT = words(
     " install-info libapt-pkg6.0 libdebconfclient0 libjs-jquery libjs-sphinxdoc libjs-underscore"
     " libasan8 libitm1 liblsan0 libquadmath0 libtsan2 libubsan1"
     " cron cron-daemon-common lsb-release mawk netbase runit-helper sensible-utils"
-    " readline-common sysvinit-utils ucf usrmerge"
+    " locales lsb-base readline-common sysvinit-utils ucf usrmerge"
 )
 """Debian's own machinery, and what is big and unused: neither shipped nor required."""
 
 MERGED: Mapping[str, str] = {
+    "NetworkManager": "network-manager",
+    "NetworkManager-libnm": "libnm0",
     "apr": "libapr1",
     "apr-util": "libaprutil1 libaprutil1-dbd-sqlite3 libaprutil1-ldap",
     "bash": "bash dash",
     "binutils": "binutils binutils-common binutils-x86-64-linux-gnu binutils-aarch64-linux-gnu"
     " libbinutils libctf0 libctf-nobfd0 libgprofng0",
     "bzip2-libs": "libbz2-1.0",
+    "cloud-utils-growpart": "cloud-guest-utils",
     "cpp": "cpp cpp-12",
     "device-mapper": "dmsetup libdevmapper1.02.1",
     "dbus": "dbus dbus-bin dbus-daemon dbus-session-bus-common dbus-system-bus-common",
+    "dhcp-client": "isc-dhcp-client",
     "dnf": "dnf dnf-data python3-dnf",
     "dnsmasq": "dnsmasq dnsmasq-base",
+    "dracut": "dracut-core",
     "elfutils-libelf": "libelf1",
     "elfutils-libs": "libdw1",
     "erlang": "erlang-base erlang-asn1 erlang-crypto erlang-eldap erlang-ftp erlang-inets"
@@ -50,6 +55,9 @@ MERGED: Mapping[str, str] = {
     "glibc-common": "libc-bin",
     "glibc-devel": "libc6-dev libc-dev-bin libnsl-dev libtirpc-dev rpcsvc-proto",
     "glib2": "libglib2.0-0",
+    "grub2-efi-x64-modules": "grub-efi-amd64-bin",
+    "grub2-pc-modules": "grub-pc-bin",
+    "grub2-tools": "grub-common grub2-common",
     "httpd": "apache2 apache2-bin apache2-data apache2-utils",
     "iproute": "iproute2",
     "kernel-headers": "linux-libc-dev",
@@ -98,6 +106,7 @@ MERGED: Mapping[str, str] = {
     "python3-memcached": "python3-memcache",
     "python3-mod_wsgi": "libapache2-mod-wsgi-py3",
     "python3-pip": "python3-pip",
+    "python3-pyyaml": "python3-yaml",
     "python3-setuptools": "python3-setuptools python3-pkg-resources",
     "qemu-img": "qemu-utils",
     "rpm": "rpm rpm-common rpm2cpio",
@@ -106,9 +115,11 @@ MERGED: Mapping[str, str] = {
     "rpm-sign": "librpmsign9",
     "setup": "base-passwd",
     "shadow-utils": "passwd login libsemanage2 libsemanage-common",
+    "shim-x64": "shim-signed shim-signed-common shim-unsigned shim-helpers-amd64-signed",
     "sqlite-libs": "libsqlite3-0",
     "systemd": "systemd libsystemd-shared",
     "systemd-libs": "libsystemd0 libudev1",
+    "systemd-udev": "udev",
     "util-linux": "util-linux bsdutils mount util-linux-extra libfdisk1 libsmartcols1",
     "which": "debianutils",
     "xz": "xz-utils",
