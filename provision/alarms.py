@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from provision.memory import ShortMemory
 from provision.store import events
+from provision.store.database import once_committed
 from provision.store.events import ALARM, Event
 
 log = logging.getLogger(__name__)
@@ -23,9 +24,12 @@ class Alarms:
 
     def record(self, connection: Connection, event: Event, reason: str) -> None:
         """Append `event` as an alarm, unless the same was recorded a moment ago."""
-        if not self._recent.take((event.host, reason), True):
+        key = event.host, reason
+        if self._recent.get(key):
             return
         log.warning("alarm host=%s address=%s: %s", event.host, event.address, reason)
         observed = event.host is None
         alarm = replace(event, kind=ALARM, detail={"reason": reason}, observed=observed)
         events.append(connection, [alarm])
+        # What the store could not take is still to be told when it is asked again.
+        once_committed(connection, lambda: self._recent.keep(key, True))

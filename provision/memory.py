@@ -38,24 +38,12 @@ class ShortMemory(Generic[T]):
     def keep(self, key: Hashable, value: T) -> None:
         """Remember a value from now on."""
         with self._lock:
-            self._keep(key, value)
-
-    def take(self, key: Hashable, value: T) -> bool:
-        """Remember a value unless one is remembered already; whether it was free."""
-        with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None and kept.until > self._clock():
-                return False
-            self._keep(key, value)
-            return True
+            self._kept[key] = _Kept(value, self._clock() + self._seconds)
+            self._kept.move_to_end(key)
+            while len(self._kept) > self._bound:
+                self._kept.popitem(last=False)
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._kept.clear()
-
-    def _keep(self, key: Hashable, value: T) -> None:
-        self._kept[key] = _Kept(value, self._clock() + self._seconds)
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._bound:
-            self._kept.popitem(last=False)

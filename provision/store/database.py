@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ LOCK_WAIT_S = 10
 """How long a writer waits for another before it gives up."""
 CONNECT_WAIT_S = 5
 
+_THEN = "rackseed_then"
+"""Where a connection keeps what is to be called after its transaction."""
 _NO_POSTGRESQL = "pip install 'rackseed[postgresql]'"
 
 
@@ -63,8 +65,12 @@ class Database:
         """
         with self._one_writer(), self._plain_errors(), self._engine.connect() as connection:
             writer = connection.execution_options(rackseed_write=True, rackseed_durable=durable)
+            then: list[Callable[[], None]] = []
+            writer.info[_THEN] = then
             with writer.begin():
                 yield writer
+            for call in then:
+                call()
 
     def _connect_lazily(self) -> Engine:
         options: dict[str, Any] = {"pool_pre_ping": not self._sqlite}
@@ -129,6 +135,12 @@ class Database:
             if sentence is None:
                 raise
             raise StoreUnusable(f"the store {self.name} {sentence}") from None
+
+
+def once_committed(connection: Connection, call: Callable[[], None]) -> None:
+    """Call this when the transaction of `Database.writing` has ended well, else never."""
+    then: list[Callable[[], None]] = connection.info[_THEN]
+    then.append(call)
 
 
 def parse_url(text: str) -> URL:

@@ -16,6 +16,7 @@ from ipaddress import IPv4Address
 from types import MappingProxyType
 
 import pytest
+from sqlalchemy import event
 
 from provision import boots
 from provision import site as site_module
@@ -224,6 +225,22 @@ def test_a_second_fetch_of_an_answer_is_refused_and_an_alarm(site, store):
         assert site.answer(secret, AT["img"]) == Refusal("the answer was already delivered")
     assert kinds(store, "img", ALARM) == [ALARM]
     assert store.alarms() == {"img": 1}
+
+
+def test_an_alarm_that_the_store_could_not_take_is_recorded_when_it_can(site, store):
+    arm(store, ["img"])
+    secret = answer_token(boot(site, "img"))
+
+    def fail(connection):
+        raise StoreUnusable("the disk is full")
+
+    event.listen(store.database._engine, "commit", fail)
+    with pytest.raises(StoreUnusable):
+        site.answer(secret, AT["kick"])
+    event.remove(store.database._engine, "commit", fail)
+    for _ in range(2):
+        assert isinstance(site.answer(secret, AT["kick"]), Refusal)
+    assert kinds(store, "img", ALARM) == [ALARM]
 
 
 def test_an_answer_asked_for_from_elsewhere_is_refused_and_an_alarm(site, store):
