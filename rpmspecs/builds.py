@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +47,27 @@ class Build:
     def stop(self) -> None:
         """End it soon: its program is stopped and the call that runs it raises."""
         self._ending.set()
+
+
+class FirstAlone:
+    """The first build on a root is alone: it makes what the others would each make again."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._firsts: dict[str, threading.Lock] = {}
+        self._made: set[str] = set()
+
+    @contextmanager
+    def build(self, root: str, made: Callable[[str], bool]) -> Iterator[None]:
+        """A build on this root; `made` says whether an earlier run of ours left it."""
+        with self._guard:
+            first = self._firsts.setdefault(root, threading.Lock())
+        with first:
+            if root not in self._made and not made(root):
+                yield
+                self._made.add(root)
+                return
+        yield
 
 
 class Builds:

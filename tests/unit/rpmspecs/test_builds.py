@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rpmspecs.builds import Builds
+from rpmspecs.builds import Builds, FirstAlone
 from rpmspecs.errors import Stopped
 
 LOG = Path("unused.log")
@@ -84,3 +84,45 @@ def test_an_interruption_ends_the_program():
     with Builds(starting(child)).build("x-1") as build, pytest.raises(KeyboardInterrupt):
         build.run(["sleep"], log=LOG)
     assert child.ended.is_set()
+
+
+def test_the_first_build_on_a_root_is_alone_and_the_others_are_not():
+    begun = threading.Event()
+    order = []
+    firsts = FirstAlone()
+
+    def second():
+        begun.wait(5)
+        with firsts.build("root", lambda root: False):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with firsts.build("root", lambda root: False):
+        thread.start()
+        begun.set()
+        thread.join(0.1)
+        with firsts.build("another", lambda root: False):
+            order.append("another root")
+        order.append("first")
+    thread.join(5)
+    assert order == ["another root", "first", "second"]
+    with firsts.build("root", lambda root: False), firsts.build("root", lambda root: False):
+        pass
+
+
+def test_after_a_first_build_that_was_stopped_the_next_is_the_first():
+    firsts = FirstAlone()
+    with pytest.raises(Stopped), firsts.build("root", lambda root: False):
+        raise Stopped("x")
+    asked = []
+    with firsts.build("root", lambda root: bool(asked.append(root))):
+        pass
+    with firsts.build("root", lambda root: bool(asked.append(root))):
+        pass
+    assert asked == ["root"]
+
+
+def test_a_root_that_was_kept_lets_all_begin_at_once():
+    firsts = FirstAlone()
+    with firsts.build("root", lambda root: True), firsts.build("root", lambda root: True):
+        pass
