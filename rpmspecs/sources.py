@@ -290,7 +290,7 @@ class _Fetching:
         if said.status:
             errors = [line for line in said.err.splitlines() if line.startswith("ERROR: ")]
             why = (errors or said.err.splitlines() or ["it said nothing"])[-1]
-            raise SourceUnavailable(f"pip fetches not all: {why.removeprefix('ERROR: ')}")
+            raise SourceUnavailable(f"pip cannot fetch all: {why.removeprefix('ERROR: ')}")
         return said.out
 
     def _accept(self, source: Source, part: Path) -> str | None:
