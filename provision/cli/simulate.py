@@ -199,7 +199,8 @@ def watching(people: Console) -> "Iterator[Watch]":
         yield line_watch(people)
         return
     with Live(console=people, refresh_per_second=REFRESH_PER_SECOND, transient=True) as live:
-        yield lambda snapshot: live.update(view.live_table(snapshot, people.height))
+        # The last line stays free: the cursor stands there.
+        yield lambda snapshot: live.update(view.live_table(snapshot, people.height - 1))
 
 
 def line_watch(people: Console) -> "Watch":
@@ -239,7 +240,7 @@ def show_outcome(
         reason = next(p.reason for h, p in outcome.machines if h.name == name)
         people.print()
         explain = f"rackseed explain {name} -i {inventory} --store sqlite:///{logs / KEPT_STORE}"
-        report.show_error(f"{name}: {reason}", explain, f"{logs / name}.console")
+        report.show_error(f"{name}: {reason}", explain, f"its console: {logs / name}.console")
         for line in words:
             people.print(f"  {report.printable(line)}", markup=False)
     arrived = sum(progress.phase is Phase.ARRIVED for _, progress in outcome.machines)
