@@ -288,8 +288,7 @@ class Connection:
         self._state = _State.SENDING
         self._response = response
         self._task = None
-        limit = DELIVERY_LIMIT if response.delivered else longest(response.size)
-        self._deadline = now + limit
+        self._deadline = now + (DELIVERY_LIMIT if response.delivered else longest(response.size))
         self._keep = self._keep and not self._unread
         request = self._request
         start = head(response, new=request is None or self._is_new, stays=self._keep)
@@ -335,7 +334,8 @@ class Connection:
         self._last_given = True
         self._deadline = monotonic() + longest(response.length)
         offset, length = response.offset + self._sipped, response.length - self._sipped
-        if self._wire.send_file(response.file, offset, length):
+        ahead = self._turn.ahead if self._turn else 0
+        if self._wire.send_file(response.file, offset, length, ahead=ahead):
             self.sent()
 
     async def _deliver(self, delivered: Callable[[], None]) -> None:

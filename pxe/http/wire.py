@@ -17,6 +17,8 @@ ENCRYPTED_PIECE: Final = 256 << 10
 RECORD: Final = 16 << 10
 """Bytes that TLS encrypts as one (RFC 8446, 5.1)."""
 _RESET: Final = struct.pack("ii", 1, 0)
+_SO_SNDBUFFORCE: Final = 32
+"""asm-generic/socket.h; Python has no name for it."""
 
 
 class Owner(Protocol):
@@ -103,8 +105,14 @@ class Wire:
         self._watch()
         return False
 
-    def send_file(self, file: BinaryIO, offset: int, length: int) -> bool:
-        """Send a part of a file after all else; returns whether the kernel has taken all."""
+    def send_file(self, file: BinaryIO, offset: int, length: int, *, ahead: int = 0) -> bool:
+        """Send a part of a file after all else; returns whether the kernel has taken all.
+
+        `ahead`: bytes that it is to take ahead, where we may say so (CAP_NET_ADMIN, socket(7)).
+        """
+        if ahead:
+            with suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, ahead)
         self._file, self._at, self._end = file, offset, offset + length
         self._cork(True)
         return not self._rest and not self.closed and self._pour()

@@ -164,6 +164,19 @@ async def test_a_waiting_file_whose_head_the_kernel_cannot_take_at_once_is_sent_
         pytest.fail("the buffer was never full")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask for more than the system's bound")
+async def test_the_kernel_takes_a_file_ahead_whose_turn_it_is(
+    server: HttpServer, app: SmallApp
+) -> None:
+    with client(server) as peer:
+        peer.send(GET_FILE)
+        await until(lambda: app.ends)  # it has taken all before the client reads anything
+        heard = await hear(peer, lambda heard: len(heard) > SIZE)
+        _, _, body = heard.partition(b"\r\n\r\n")
+        body += await hear(peer, lambda more: len(body) + len(more) == SIZE)
+        assert body == b"x" * SIZE
+
+
 async def test_a_client_that_waits_for_its_turn_hears_a_little_and_then_gets_the_rest(
     server: HttpServer, shared: Shared, app: SmallApp
 ) -> None:

@@ -1,6 +1,6 @@
 import weakref
 
-from pxe.http.turns import QUICK, SIP_EVERY, SMALL, TURN_LIMIT, WAIT_LIMIT, Turn, Turns
+from pxe.http.turns import AHEAD, QUICK, SIP_EVERY, SMALL, TURN_LIMIT, WAIT_LIMIT, Turn, Turns
 
 BIG = SMALL + 1
 NOW = 1000.0
@@ -62,6 +62,15 @@ def test_a_quick_transfer_keeps_its_place_as_long_as_it_is_quick() -> None:
     sent += round(QUICK * TURN_LIMIT) - 1
     order.look(NOW + 11 * TURN_LIMIT)
     assert told == ["quick", "next"]
+
+
+def test_the_kernel_takes_more_ahead_of_those_that_hold_a_place_only() -> None:
+    order, told = Turns(at_once=1), list[str]()
+    small = asked(order, "small", told, SMALL)
+    turns = [asked(order, name, told) for name in "ab"]
+    assert [turn.ahead for turn in (small, *turns)] == [0, AHEAD, 0]
+    order.look(NOW + TURN_LIMIT)
+    assert [turn.ahead for turn in turns] == [0, AHEAD]
 
 
 def test_who_waits_sips_now_and_then_until_its_turn_has_come() -> None:
