@@ -159,9 +159,9 @@ MISTAKES = [
     (
         HASH,
         "secret",
-        "roles.xen.root_password: found 'secret', expected a password's hash, SHA-512 ($6$) or "
-        "yescrypt ($y$), as mkpasswd prints it",
-        None,
+        "roles.xen.root_password: found something else, expected a password's hash, SHA-512 ($6$) "
+        "or yescrypt ($y$), as mkpasswd prints it",
+        "mkpasswd --method=sha-512",
     ),
 ]
 
