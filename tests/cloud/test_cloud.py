@@ -45,9 +45,10 @@ def ask_from_elsewhere(rack: Rack, cloud: Machine, url: str, *words: str) -> str
     """What curl gets of the controller, trusting the cloud's authority and nobody else."""
     authority = cloud.root / "etc/pki/rackseed/authority.crt"
     name = url.split("/")[2].partition(":")[0]
-    hosts = [f"--resolve={name}:{port}:{ADDRESSES['ctl01']}" for port in (80, 443, 6080)]
     curl = ["curl", "--silent", "--show-error", "--capath", "/none", "--cacert", str(authority)]
-    return rack.server.run([*curl, *hosts, *words, url])
+    for port in (80, 443, 6080):
+        curl += ["--resolve", f"{name}:{port}:{ADDRESSES['ctl01']}"]
+    return rack.server.run([*curl, *words, url])
 
 
 def test_every_service_answers_its_administrator(cloud):
@@ -73,7 +74,8 @@ def test_from_elsewhere_everything_but_guests_signals_is_asked_by_tls(cloud):
 
 def test_services_write_links_as_they_were_asked(rack, cloud):
     for path in ("identity/v3", "compute/v2.1/", "volume/", "image/", "network/"):
-        links = re.findall(r'"href": *"([^"]+)', ask_from_elsewhere(rack, cloud, f"{DOOR}/{path}"))
+        said = ask_from_elsewhere(rack, cloud, f"{DOOR}/{path}")
+        links = re.findall(r'"href": *"(?!https?://docs\.)([^"]+)', said)
         assert links, path
         assert all(link.startswith(f"{DOOR}/{path.split('/')[0]}/") for link in links), links
 
