@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,25 +29,20 @@ pytestmark = pytest.mark.timeout(900)
 
 LOOPS = frozenset(attached())
 """Of this machine, before any test."""
-WORK = (WORK_PREFIX, f"{MEMORY}/")
 
 
-def traces(cache: Path, output: Path) -> list[str]:
-    """What builds that ended left on this machine."""
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
-    lines = [f"{device} {name}" for device, name in set(attached()) - LOOPS]
-    found = [line for line in (*mounts.splitlines(), *lines) if any(word in line for word in WORK)]
-    found += list(map(str, MEMORY.glob("*")))
-    found += [str(path) for path in output.glob(".*.partial")]
-    found += [str(path) for path in (cache / RUNNING).glob("*")]
+def traces(cache: Path, output: Path, builder: int) -> list[str]:
+    """What the builds of one process, which ended, left on this machine."""
+    own = (f"{MEMORY}/{builder}-", f"{cache / RUNNING}/{builder}-", WORK_PREFIX)
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    lines += [f"{device} {name}" for device, name in set(attached()) - LOOPS]
+    lines += [str(path) for path in (*MEMORY.glob("*"), *(cache / RUNNING).glob("*"))]
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):
             words = (entry / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if any(word in words for word in WORK):
-            found.append(words.replace("\0", " "))
-    return found
+            lines.append(words.replace("\0", " "))
+    found = [line for line in lines if any(word in line for word in own)]
+    return found + [str(path) for path in output.glob(".*.partial")]
 
 
 def test_debian_12_is_built_whole_and_sealed(debian_12: Built):
@@ -79,7 +75,7 @@ def test_debian_12_has_what_its_recipe_says(debian_12: Built):
 
 
 def test_nothing_is_left_of_a_build(debian_12: Built, build_way: Way):
-    assert traces(build_way.settings.cache, build_way.settings.output) == []
+    assert traces(build_way.settings.cache, build_way.settings.output, os.getpid()) == []
 
 
 def test_a_ready_image_for_gpus_takes_the_first_root(debian_12: Built, build_way: Way, tmp_path):
@@ -98,7 +94,7 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(build_way: Way, tmp_path
     with pytest.raises(BuildFailed, match="Unable to locate package no-such-package-at-all"):
         build_image(recipe, way)
     assert [path.name for path in tmp_path.iterdir()] == ["debian-12.log"]
-    assert traces(build_way.settings.cache, tmp_path) == []
+    assert traces(build_way.settings.cache, tmp_path, os.getpid()) == []
 
 
 def test_a_build_that_is_stopped_leaves_nothing(build_way: Way, tmp_path):
@@ -108,7 +104,7 @@ def test_a_build_that_is_stopped_leaves_nothing(build_way: Way, tmp_path):
         build_image(load_recipe("debian-12"), way)
     way.stopping.clear()
     assert [path.name for path in tmp_path.iterdir()] == ["debian-12.log"]
-    assert traces(build_way.settings.cache, tmp_path) == []
+    assert traces(build_way.settings.cache, tmp_path, os.getpid()) == []
 
 
 def test_offline_names_what_is_missing(build_way: Way, tmp_path):
@@ -140,8 +136,8 @@ def test_killed_at_any_moment_nothing_stays(debian_12: Built, build_way: Way, tm
         kills += 1
         deadline = time.monotonic() + 10  # a namespace ends a moment after its last process
         sweep(cache)
-        while time.monotonic() < deadline and traces(cache, tmp_path):
+        while time.monotonic() < deadline and traces(cache, tmp_path, child.pid):
             time.sleep(0.2)
             sweep(cache)
-        assert traces(cache, tmp_path) == []
+        assert traces(cache, tmp_path, child.pid) == []
         assert not (tmp_path / "debian-12.qcow2").exists()
