@@ -50,8 +50,10 @@ END
 write /etc/ssh/ssh_config.d/20-rackseed.conf root:root 0644 <<END
 GlobalKnownHostsFile /etc/ssh/ssh_known_hosts /etc/ssh/rackseed_known_hosts
 END
-[ ! -e "$STATE/$STEP.restart" ] || systemctl try-reload-or-restart sshd.service
-rm -f "$STATE/$STEP.restart"
+if [ -e "$STATE/$STEP.restart" ]; then
+    ! has_unit sshd.service || systemctl try-reload-or-restart sshd.service
+    rm "$STATE/$STEP.restart"
+fi
 
 # libvirt and QEMU know each other by certificates, one for both directions.
 if [ "$MIGRATION" = tls ]; then
