@@ -24,6 +24,7 @@ LEFT: dict[str, str] = {
     "root/.bash_history": "fixture\n",
     "var/lib/cloud/data/instance-id": "i-fixture\n",
     "var/log/yum.log": "fixture\n",
+    "etc/dracut.conf.d/fixture.conf": 'add_dracutmodules+=" drm "\n',  # nouveau among others
     "etc/fstab": "LABEL=fixture / xfs defaults 0 0\n",
     "etc/default/grub": 'GRUB_CMDLINE_LINUX="console=ttyS0,115200n8 crashkernel=auto"\n',
 }

@@ -14,9 +14,9 @@ IMAGE = words(
 KERNEL = "linux-image-amd64"
 
 MODULES = words(
-    "ahci ata_piix autofs4 bochs crc32c_generic crc32c-intel e1000 efivarfs evdev ext4 isofs loop"
-    " nls_ascii nls_cp437 nls_iso8859-1 nls_utf8 nouveau nvme qxl sd_mod sr_mod vfat virtio_blk"
-    " virtio_console virtio_net virtio_pci virtio-rng virtio_scsi xfs"
+    "ahci ata_piix autofs4 binfmt_misc bochs crc32c_generic crc32c-intel e1000 efivarfs evdev ext4"
+    " isofs loop nls_ascii nls_cp437 nls_iso8859-1 nls_utf8 nouveau nvme qxl sd_mod sr_mod vfat"
+    " virtio_blk virtio_console virtio_net virtio_pci virtio-rng virtio_scsi xfs"
 )
 """The kernel's modules that are shipped, with all that they need."""
 
@@ -59,7 +59,8 @@ REQUIRES: Mapping[str, str] = {
 
 POST: Mapping[str, str] = {
     "NetworkManager": "systemctl --no-reload preset NetworkManager.service || :",
-    "cloud-init": "systemctl --no-reload preset cloud-{config,final,init,init-local}.service || :",
+    "cloud-init": "systemctl --no-reload preset cloud-config.service cloud-final.service"
+    " cloud-init-local.service cloud-init.service || :",
     "openssh-server": "systemctl --no-reload preset sshd.service || :",
 }
 """What packages of EL do in `%post`."""
