@@ -86,7 +86,7 @@ def _give_up_others(connection: Connection, part: Sequence[Lease]) -> None:
     query = select(leases.c.mac, leases.c.address).where(leases.c.mac.in_(wanted))
     others = [
         {"old": row.address, "whose": row.mac}
-        for row in connection.execute(query)
+        for row in sorted(connection.execute(query), key=lambda row: IPv4Address(row.address))
         if wanted[row.mac] != row.address
     ]
     if others:  # in the meantime another server may have given an expired one to somebody else
