@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import errno
 import logging
 import random
 from pathlib import Path
@@ -87,8 +88,10 @@ async def attack(port: int, data: bytes, chance: random.Random) -> bytes:
             writer.write_eof()
         async with asyncio.timeout(20):
             return await reader.read()
-    except ConnectionError:
-        return b""
+    except OSError as error:
+        if isinstance(error, ConnectionError) or error.errno == errno.ENOTCONN:
+            return b""  # the server has ended it while we were still speaking
+        raise
     finally:
         writer.close()
 
