@@ -169,11 +169,18 @@ def judge_answer(
 
 
 def judge_secrets(
-    token: TokenRecord, host: HostRecord | None, address: IPv4Address, now: datetime
+    token: TokenRecord,
+    host: HostRecord | None,
+    address: IPv4Address,
+    now: datetime,
+    *,
+    encrypted: bool,
 ) -> Rejected | None:
     """Whether a token opens the secrets of a host that is being installed; None: it does."""
     if rejected := _judge_single_use(token, "the secrets were", address, now, REPORT_LIFETIME):
         return rejected
+    if not encrypted:  # no kickstart of ours does that
+        return Rejected("the secrets were asked for in the clear, expected HTTPS", alarm=True)
     if host is None or host.state is not HostState.DEPLOYING or host.arming != token.arming:
         state = "unknown" if host is None else host.state.value
         return Rejected(f"the secrets are for an installation, the host is {state}")

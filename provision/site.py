@@ -141,13 +141,17 @@ class InventorySite:
         """What each client is to run now; its own disk when the store cannot tell."""
         return self._boots.targets(self._view.inventory, asked, base_url)
 
-    def answer(self, token: str, address: IPv4Address) -> Answer | Refusal:
-        """Open the answer of a single-use URL for the peer at `address`."""
+    def answer(
+        self, token: str, address: IPv4Address, *, encrypted: bool = False
+    ) -> Answer | Refusal:
+        """Open the answer of a single-use URL for the peer at `address`; secrets by TLS alone."""
         with self.store.database.reading() as connection:
             found = tokens.find(connection, token)
             record = hosts.find(connection, found.host) if found and found.host else None
         if found is not None and found.purpose is Purpose.SECRETS:
-            rejected = deploy.judge_secrets(found, record, address, self._clock())
+            rejected = deploy.judge_secrets(
+                found, record, address, self._clock(), encrypted=encrypted
+            )
         else:
             rejected = deploy.judge_answer(found, record, address, self._clock())
         if rejected is not None:

@@ -44,8 +44,8 @@ RULES: Sequence[Rule] = (
     Rule(
         "alarm",
         signs.alarms,
-        "Find out who asked: a single-use URL was used twice or from elsewhere. If an answer held"
-        " secrets, change them.",
+        "Find out who asked: a single-use URL was used twice, from elsewhere or in the clear. If an"
+        " answer held secrets, change them.",
         "our own rule: an answer opens once, for one host, at one address",
     ),
     Rule(

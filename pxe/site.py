@@ -103,8 +103,10 @@ class Site(Protocol):
         and withdraws unused ones made before for these clients.
         """
 
-    def answer(self, token: str, address: IPv4Address) -> Answer | Refusal:
-        """Open the answer of a single-use URL for the peer at `address`.
+    def answer(
+        self, token: str, address: IPv4Address, *, encrypted: bool = False
+    ) -> Answer | Refusal:
+        """Open the answer of a single-use URL for the peer at `address`, who asks by TLS or not.
 
         The token stays usable until `answer_delivered`; a later call is refused and recorded
         as an alarm.

@@ -41,6 +41,8 @@ class MemorySite:
     answers: dict[str, Answer | Refusal] = field(
         default_factory=lambda: {"t0ken": Answer(b"disk=first\n")}
     )
+    secrets: dict[str, Answer] = field(default_factory=lambda: {"s3cret": Answer(b"A=b\n")})
+    """What is given by TLS alone."""
     delivered: list[str] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
@@ -63,9 +65,13 @@ class MemorySite:
             return UnknownMachine((f"  NAME: {{mac: {client}, address: FREE, role: ROLE}}",))
         return self.target
 
-    def answer(self, token: str, address: IPv4Address) -> Answer | Refusal:
+    def answer(
+        self, token: str, address: IPv4Address, *, encrypted: bool = False
+    ) -> Answer | Refusal:
         if address != LOOPBACK:
             return Refusal("made for another address")
+        if token in self.secrets:
+            return self.secrets[token] if encrypted else Refusal("asked for in the clear")
         return self.answers.get(token, Refusal("used or never made"))
 
     def answer_delivered(self, token: str) -> None:

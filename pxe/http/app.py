@@ -108,7 +108,9 @@ class BootApp:
         return _text_response(await self._scripts.make(script, request.peer))
 
     async def _answer(self, request: Request, name: PurePosixPath) -> Response:
-        opened = await asyncio.to_thread(self._site.answer, name.name, request.peer)
+        opened = await asyncio.to_thread(
+            self._site.answer, name.name, request.peer, encrypted=request.encrypted
+        )
         if isinstance(opened, Refusal) and opened.again:
             # 403 would be the end of an installation: machines ask again after 5xx alone.
             return _ask_again("this URL is in use", opened.reason)

@@ -209,7 +209,9 @@ class Connection:
         self._message, self._payload = message, payload
         self._began = monotonic()
         path = message.url.raw_path
-        self._request = request = Request(message.method, path, message.headers, self._peer)
+        self._request = request = Request(
+            message.method, path, message.headers, self._peer, encrypted=self._wire.encrypted
+        )
         last = message.should_close or message.upgrade or self._shared.stopping
         self._keep = self._keep and not last
         if payload.is_eof():

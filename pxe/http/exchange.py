@@ -22,6 +22,8 @@ class Request(NamedTuple):
     """By their names in any case."""
     peer: IPv4Address
     body: bytes = b""
+    encrypted: bool = False
+    """It came by TLS."""
 
 
 @dataclass(slots=True)

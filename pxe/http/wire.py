@@ -6,7 +6,7 @@ import socket
 import ssl
 import struct
 from contextlib import suppress
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, ClassVar, Final, Protocol
 
 RECEIVE: Final = 64 << 10
 """Bytes taken from a connection at once."""
@@ -48,6 +48,7 @@ class Wire:
         "_at", "_end", "_fd", "_file", "_heard_all", "_loop", "_owner", "_reading", "_rest",
         "_sock", "_writing", "closed",
     )  # fmt: skip
+    encrypted: ClassVar[bool] = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._loop = loop
@@ -228,6 +229,7 @@ class EncryptedWire(Wire):
     """A connection under TLS; its handshake is made while the first bytes are waited for."""
 
     __slots__ = ("_shaken", "_tls")
+    encrypted = True
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, context: ssl.SSLContext

@@ -210,8 +210,9 @@ async def test_tls_serves_the_same_with_a_certificate(
     await run(*options, f"{base}/report/t0ken", "--data-binary", f"@{body}")
     assert len(site.reports[0].data["x"]) == 900_000
     assert await run(*options, f"{base}/answer/t0ken") == b"disk=first\n"
+    assert await run(*options, f"{base}/answer/s3cret") == b"A=b\n"
     async with asyncio.timeout(5):
-        while site.delivered != ["t0ken"]:
+        while site.delivered != ["t0ken", "s3cret"]:
             await asyncio.sleep(0.01)
 
 

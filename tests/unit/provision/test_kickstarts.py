@@ -359,12 +359,17 @@ def test_kickstart_and_secrets_are_each_handed_out_once(site, rack):
         if f"'{SECRETS.base_url}/answer/" in line
     )
     # Not before the kickstart is out: the token follows from it, the state does not.
-    assert isinstance(site.answer(secrets, AT), Refusal)
+    assert isinstance(site.answer(secrets, AT, encrypted=True), Refusal)
     site.answer_delivered(token)
     assert store.records()["ctl01"].state is HostState.DEPLOYING
 
-    assert isinstance(site.answer(secrets, IPv4Address("10.20.0.12")), Refusal)
-    given = site.answer(secrets, AT)
+    assert isinstance(site.answer(secrets, IPv4Address("10.20.0.12"), encrypted=True), Refusal)
+    alarms = store.alarms()["ctl01"]
+    assert site.answer(secrets, AT) == Refusal(
+        "the secrets were asked for in the clear, expected HTTPS"
+    )
+    assert store.alarms()["ctl01"] == alarms + 1
+    given = site.answer(secrets, AT, encrypted=True)
     assert isinstance(given, Answer)
     known = read_secrets(rack.parent / "secrets.yaml")
     lines = dict(line.split("=", 1) for line in given.body.decode().splitlines())
@@ -373,7 +378,7 @@ def test_kickstart_and_secrets_are_each_handed_out_once(site, rack):
     assert not any(value in text for value in lines.values())
     site.answer_delivered(secrets)
     alarms = store.alarms()["ctl01"]
-    assert isinstance(site.answer(secrets, AT), Refusal)
+    assert isinstance(site.answer(secrets, AT, encrypted=True), Refusal)
     assert store.alarms()["ctl01"] == alarms + 1
     assert isinstance(site.answer(token, AT), Refusal)
 

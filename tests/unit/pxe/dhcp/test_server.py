@@ -65,7 +65,9 @@ class Memory:
     ) -> Sequence[BootTarget]:
         raise NotImplementedError
 
-    def answer(self, token: str, address: IPv4Address) -> Answer | Refusal:
+    def answer(
+        self, token: str, address: IPv4Address, *, encrypted: bool = False
+    ) -> Answer | Refusal:
         raise NotImplementedError
 
     def answer_delivered(self, token: str) -> None:

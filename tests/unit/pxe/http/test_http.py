@@ -174,6 +174,16 @@ async def test_an_answer_is_burned_once_it_was_delivered(
     assert site.observations[1].reason == "used or never made"
 
 
+async def test_what_is_given_by_tls_alone_is_not_given_in_the_clear(
+    client: aiohttp.ClientSession, site: MemorySite
+):
+    async with client.get("/answer/s3cret", headers={"X-Forwarded-Proto": "https"}) as response:
+        assert response.status == 403
+    await until(lambda: bool(site.observations))
+    assert site.observations[0].reason == "asked for in the clear"
+    assert site.delivered == []
+
+
 async def test_an_answer_in_delivery_is_to_be_asked_for_again(
     client: aiohttp.ClientSession, site: MemorySite
 ):
