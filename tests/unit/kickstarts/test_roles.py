@@ -17,6 +17,7 @@ from kickstarts.render import render, steps_of
 from kickstarts.roles import by_metapackage, roles
 from kickstarts.validate import read
 from kickstarts.values import Secret
+from rpmspecs.namelist import FOLDER, read_names
 from tests.tools import require_tool
 from tests.unit.kickstarts.plans import CLOUD, PIN, PLAN, SECRETS_URL, sample
 
@@ -106,6 +107,14 @@ def test_what_asks_nobody_who_he_is_is_open_to_the_segment_alone():
     inner = ("3306", "5672", "6641-6642", "11211", "5000", "8774", "9292")
     assert not any(f"{port}/tcp" in controller.firewall for port in inner)
     assert all(f"{port}/tcp" in controller.settings["INNER_PORTS"] for port in inner)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_roles_install_beside_their_package_is_known_on_every_target(path):
+    known = read_names(path).names
+    installed = {name for role in ALL for name in roles()[role].of(CLOUD).packages}
+    assert "libvirt-daemon-proxy" in installed
+    assert installed <= set(known)
 
 
 OWN = {"STATE", "STEP", "LIBRARY", "SETTINGS", "SECONDS", "BASH", "IFS"}
