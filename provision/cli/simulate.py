@@ -14,6 +14,7 @@ from rich.live import Live
 
 from provision.cli import report
 from provision.cli.options import DEFAULT_INVENTORY, JsonOption
+from provision.cli.progress import logging_above
 from provision.errors import BadInput
 from provision.simulation.faults import Fault
 from provision.simulation.phases import Goal, Phase
@@ -198,7 +199,8 @@ def watching(people: Console) -> "Iterator[Watch]":
     if not people.is_terminal or people.is_dumb_terminal:
         yield line_watch(people)
         return
-    with Live(console=people, refresh_per_second=REFRESH_PER_SECOND, transient=True) as live:
+    drawing = Live(console=people, refresh_per_second=REFRESH_PER_SECOND, transient=True)
+    with drawing as live, logging_above():
         # The last line stays free: the cursor stands there.
         yield lambda snapshot: live.update(view.live_table(snapshot, people.height - 1))
 

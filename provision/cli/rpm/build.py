@@ -15,6 +15,7 @@ from rich.live import Live
 
 from provision.cli import report
 from provision.cli.options import JsonOption
+from provision.cli.progress import logging_above
 from provision.cli.rpm.publish import our_programs
 from provision.errors import BadInput
 from rpmspecs.settings import BuildSettings, Isolation
@@ -268,7 +269,7 @@ def watching(people: Console, progress: "Progress") -> "Iterator[Callable[[Event
     from provision.cli.rpm import view
 
     if people.is_terminal:
-        with Live(progress, console=people, refresh_per_second=REFRESH_PER_SECOND):
+        with Live(progress, console=people, refresh_per_second=REFRESH_PER_SECOND), logging_above():
             yield progress.took
         return
 

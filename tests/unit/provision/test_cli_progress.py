@@ -1,5 +1,7 @@
-"""What `rackseed check` shows while it works: a bar on a terminal, and nothing anywhere else."""
+"""What commands show while they work: bars and tables on a terminal, with what is logged above."""
 
+import io
+import logging
 import os
 import subprocess
 import sys
@@ -8,8 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from provision.cli import simulate
 from provision.cli.progress import shown
+from provision.cli.rpm import build
+from provision.cli.rpm.view import Progress
 from provision.progress import unseen
 
 TREE = Path(__file__).parents[3]
@@ -49,3 +55,32 @@ def test_a_file_is_left_without_it(capsys: pytest.CaptureFixture[str]):
         assert progress is unseen
         assert list(progress("boot scripts", [1, 2])) == [1, 2]
     assert capsys.readouterr() == ("", "")
+
+
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+TABLES = {
+    "packages": lambda people: build.watching(people, Progress([])),
+    "rehearsal": simulate.watching,
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_what_is_logged_does_not_tear_a_live_table(table: str):
+    terminal, drawn = Terminal(), Terminal()
+    handler = logging.StreamHandler(terminal)
+    logging.getLogger().addHandler(handler)
+    people = Console(file=drawn, force_terminal=True, width=100, _environ={"TERM": "xterm"})
+    try:
+        with TABLES[table](people):
+            logging.getLogger("rackseed").warning("an address is in use")
+        assert handler.stream is terminal
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert terminal.getvalue() == ""
+    assert "an address is in use" in drawn.getvalue()
