@@ -1,6 +1,5 @@
 """The `rackseed` command: a table of subcommands, each loaded when it is asked for."""
 
-import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+from provision.cli.logs import log_verbosely
 from provision.cli.report import ExitStatus, run_to_status, status_table
 from provision.cli.start import interruptible
 
@@ -146,8 +146,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
-
 
 @app.callback(invoke_without_command=True)
 def rackseed(
@@ -161,11 +159,7 @@ def rackseed(
     ] = False,
 ) -> None:
     """From bare racks to a running cloud, rehearsed before you touch a server."""
-    logging.basicConfig(
-        level=LEVELS[min(verbose, len(LEVELS) - 1)],
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    log_verbosely(verbose)
     if context.invoked_subcommand is None:
         print(context.get_help())
         raise typer.Exit(ExitStatus.BAD_INPUT)

@@ -20,6 +20,7 @@ import typer
 from kickstarts.errors import KickstartError
 from provision.certificate import own_certificate, pin
 from provision.cli import report
+from provision.cli.logs import log_at
 from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, StoreOption
 from provision.deploy import SecretsServer
 from provision.errors import BadInput, ProvisionError
@@ -340,5 +341,5 @@ def open_site(source: Source, plane: str) -> Iterator[InventorySite]:
 
 def log_like(level: int) -> None:
     """Log in a fresh process as its parent does."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_at(level)
     logging.getLogger("pyroute2").setLevel(logging.WARNING)  # it tells every message in full

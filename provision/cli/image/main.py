@@ -1,6 +1,5 @@
 """The `build-image` command: `build-image RECIPE` builds, the other verbs have their names."""
 
-import logging
 import sys
 from collections.abc import Mapping
 from importlib import metadata
@@ -10,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from provision.cli.main import LEVELS, Entry, LazyCommand, keep_examples
+from provision.cli.logs import log_verbosely
+from provision.cli.main import Entry, LazyCommand, keep_examples
 from provision.cli.report import ExitStatus, run_to_status, status_table
 
 BUILD = "build"
@@ -102,13 +102,7 @@ def image(
     ] = False,
 ) -> None:
     """Set up logging; without a subcommand show the help."""
-    if verbose or not logging.getLogger().handlers:
-        logging.basicConfig(
-            level=LEVELS[min(verbose, len(LEVELS) - 1)],
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-            stream=sys.stderr,
-            force=bool(verbose),
-        )
+    log_verbosely(verbose, force=bool(verbose))
     if context.invoked_subcommand is None:
         print(context.get_help())
         raise typer.Exit(ExitStatus.BAD_INPUT)

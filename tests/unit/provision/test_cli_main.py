@@ -51,7 +51,7 @@ def test_arguments_are_named_as_people_type_them(capsys, command, line):
 
 def test_every_module_of_commands_is_in_the_table():
     modules = {f"provision.cli.{path.stem}" for path in Path(cli.__file__).parent.glob("*.py")}
-    names = ("__init__", "main", "options", "progress", "report", "start")
+    names = ("__init__", "logs", "main", "options", "progress", "report", "start")
     shared = {f"provision.cli.{name}" for name in names}
     assert modules - shared <= {entry.module for entry in COMMANDS.values()}
 
