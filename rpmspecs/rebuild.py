@@ -51,16 +51,19 @@ def find_srpms(
             return _plain(folder, names, programs)
         origin = folder.absolute().as_uri()
     base = origin.rstrip("/") + "/"
-    indexes = {top: _index(top, proxy) for top in (base, f"{base}{SOURCES}/")}
-    if not any(indexes.values()):
-        raise BadInput(f"{origin} is no repository: it has no {INDEX}")
-    for top, index in indexes.items():
-        listed = _listed(top, index, cache, programs, proxy) if index else ()
+    is_repository = False
+    for top in (base, f"{base}{SOURCES}/"):
+        if (index := _index(top, proxy)) is None:
+            continue
+        is_repository = True
+        listed = _listed(top, index, cache, programs, proxy)
         if found := [package for package in listed if package.arch in ("src", "nosrc")]:
             wanted = _newest(found, names, origin)
             sources = [_source(top, package) for package in wanted]
             fetch(sources, cache, programs, proxy=proxy)
             return [cached(source, cache) for source in sources]
+    if not is_repository:
+        raise BadInput(f"{origin} is no repository: it has no {INDEX}")
     error = BadInput(f"{origin} holds no source packages, expected some")
     error.add_note("name its source repository, which most distributions keep beside it")
     raise error
