@@ -17,7 +17,7 @@ ENCRYPTED_PIECE: Final = 256 << 10
 RECORD: Final = 16 << 10
 """Bytes that TLS encrypts as one (RFC 8446, 5.1)."""
 _RESET: Final = struct.pack("ii", 1, 0)
-_SO_SNDBUFFORCE: Final = 32
+SO_SNDBUFFORCE: Final = 32
 """asm-generic/socket.h; Python has no name for it."""
 
 
@@ -113,7 +113,7 @@ class Wire:
         """
         if ahead:
             with suppress(OSError):
-                self._sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, ahead)
+                self._sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, ahead)
         self._file, self._at, self._end = file, offset, offset + length
         self._cork(True)
         return not self._rest and not self.closed and self._pour()
