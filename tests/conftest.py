@@ -8,11 +8,12 @@ import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
 
-for number in (signal.SIGINT, signal.SIGHUP):
-    if signal.getsignal(number) is signal.SIG_IGN:
-        # By a shell in the background, or nohup. Programs that tests interrupt would inherit that;
-        # a handler stays with us, and does nothing too.
-        signal.signal(number, lambda *_: None)
+# A shell ignores SIGINT for what it starts in the background, nohup SIGHUP; programs that tests
+# interrupt would inherit that. What has a handler they do not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
