@@ -104,9 +104,11 @@ def build_image(recipe: Recipe, way: Way) -> Built:
     check_tools(recipe, way.machine)
     settings = with_host_mirrors(way.settings, recipe)
     way = replace(way, settings=settings)
+    draft = plan_build(recipe, settings, way.machine)
+    if settings.offline:
+        check_kept(draft)
     for folder in (settings.output, settings.cache / "layers", settings.cache / "locks"):
         folder.mkdir(parents=True, exist_ok=True)
-    draft = plan_build(recipe, settings, way.machine)
     left = [draft.partial, beside.apart(draft.final)]
     places = workshop(settings.cache, left, in_memory=draft.tmpfs > 0)
     with alone(draft.final), places as shop:
@@ -121,6 +123,23 @@ def build_image(recipe: Recipe, way: Way) -> Built:
         built = story.finish(report, kept, proven=proven)
         story.remember_times(kept)
     return built
+
+
+def check_kept(plan: BuildPlan) -> None:
+    """Raises SourceUnavailable for a build that is offline and has no system to take."""
+    recipe, folder = plan.recipe, plan.settings.cache / "layers"
+    if layers.kept_system(plan, _keys(plan, ""), folder) is None:
+        error = SourceUnavailable(
+            f"{recipe.name} cannot be built offline: no earlier build of the same recipe, "
+            f"elements and packages is kept in {folder}"
+        )
+        error.add_note("build it once without --offline")
+        raise error
+
+
+def _keys(plan: BuildPlan, state: str) -> layers.Keys:
+    base = plan.settings.local_base
+    return layers.keys(plan, state, layers.digest_file(base) if base else "")
 
 
 def _placed(draft: BuildPlan, way: Way, shop: Workshop) -> BuildPlan:
@@ -146,23 +165,15 @@ class _Story:
         self._times = read_times(self._times_path())
 
     def choose(self) -> layers.Layers:
-        """What earlier builds kept that this one takes. Raises SourceUnavailable offline."""
+        """What earlier builds kept that this one takes."""
         self.came_to(Phase.ASKING)
         settings = self.plan.settings
         urls = state_urls(self.recipe, settings)
         state = "" if settings.offline else repository_state(urls, self.way.fetch)
-        base = layers.digest_file(settings.local_base) if settings.local_base else ""
-        wanted = layers.keys(self.plan, state, base)
+        wanted = _keys(self.plan, state)
         if not self.way.reuse:
             wanted = replace(wanted, state="")
         kept = layers.choose(self.plan, wanted, settings.cache / "layers", self.shop.folder)
-        if settings.offline and kept.skipped != "system":
-            error = SourceUnavailable(
-                f"{self.recipe.name} cannot be built offline: no earlier build of the same recipe, "
-                f"elements and packages is kept in {settings.cache / 'layers'}"
-            )
-            error.add_note("build it once without --offline")
-            raise error
         self.skipped = kept.skipped
         log.info("build recipe=%s kept=%s", self.recipe.name, kept.skipped or "nothing")
         return kept

@@ -132,7 +132,7 @@ def bootstrap_hooks(recipe: Recipe, found: Iterable[tuple[str, str]]) -> list[Pa
 def choose(plan: BuildPlan, wanted: Keys, folder: Path, place: Path) -> Layers:
     """What is kept in `folder` that this build can take; in `place` is what it alone needs."""
     offline = plan.settings.offline
-    system = _kept(folder, "system", wanted.system, wanted.state, newest=offline)
+    system = kept_system(plan, wanted, folder)
     base = _kept(folder, "base", wanted.base, wanted.state, newest=offline)
     if system:
         elements = elements_without(plan, place / "elements", FIRST_HALF, ())
@@ -150,6 +150,12 @@ def choose(plan: BuildPlan, wanted: Keys, folder: Path, place: Path) -> Layers:
         saves[place / "base.tar.zst"] = _name(folder, "base", wanted.base, wanted.state)
         env["RACKSEED_BASE_SAVE"] = str(place / "base.tar.zst")
     return Layers(env, "", saves)
+
+
+def kept_system(plan: BuildPlan, wanted: Keys, folder: Path) -> Path | None:
+    """The system kept in `folder` that this build can take."""
+    newest = plan.settings.offline
+    return _kept(folder, "system", wanted.system, wanted.state, newest=newest)
 
 
 def with_layers(plan: BuildPlan, layers: Layers) -> BuildPlan:

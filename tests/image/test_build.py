@@ -108,9 +108,11 @@ def test_a_build_that_is_stopped_leaves_nothing(build_way: Way, tmp_path):
 
 
 def test_offline_names_what_is_missing(build_way: Way, tmp_path):
-    settings = replace(build_way.settings, output=tmp_path, cache=tmp_path / "c", offline=True)
+    output = tmp_path / "images"
+    settings = replace(build_way.settings, output=output, cache=tmp_path / "c", offline=True)
     with pytest.raises(SourceUnavailable, match="cannot be built offline"):
         build_image(load_recipe("debian-12"), replace(build_way, settings=settings))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_killed_at_any_moment_nothing_stays(debian_12: Built, build_way: Way, tmp_path):

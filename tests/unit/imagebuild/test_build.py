@@ -10,7 +10,14 @@ import pytest
 
 from imagebuild import build
 from imagebuild.build import Built, Way, build_image
-from imagebuild.errors import BadInput, DiskFull, NotAsPromised, NotProven, NotSealed
+from imagebuild.errors import (
+    BadInput,
+    DiskFull,
+    NotAsPromised,
+    NotProven,
+    NotSealed,
+    SourceUnavailable,
+)
 from imagebuild.evidence import Contents
 from imagebuild.phases import PACKING_MARK
 from imagebuild.plan import TMPFS_NEED, Machine, Settings
@@ -48,8 +55,8 @@ class Workbench:
     def image(self) -> Path:
         return self.output / "debian-12.qcow2"
 
-    def build(self, *, proof: bool | None = False) -> Built:
-        settings = Settings(self.output, self.cache, Path("/work"))
+    def build(self, *, proof: bool | None = False, offline: bool = False) -> Built:
+        settings = Settings(self.output, self.cache, Path("/work"), offline=offline)
         machine = Machine(
             Path("/bin"), available=TMPFS_NEED * self.tmpfs, cores=1, device_mapper=True, vfat=True
         )
@@ -263,6 +270,22 @@ def test_the_folder_that_is_full_is_named(
     with pytest.raises(DiskFull, match=f"debian-12: no room left in .*{told}") as raised:
         bench.build()
     assert bool(getattr(raised.value, "__notes__", ())) is hinted
+
+
+def test_offline_without_a_kept_system_nothing_is_made(bench: Workbench, tmp_path: Path) -> None:
+    with pytest.raises(SourceUnavailable, match="cannot be built offline") as raised:
+        bench.build(offline=True)
+    assert raised.value.__notes__ == ["build it once without --offline"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_offline_a_kept_system_is_taken(
+    first: Workbench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    layer = tmp_path / "system.tar.zst"
+    layer.write_bytes(b"layer")
+    monkeypatch.setattr("imagebuild.layers.kept_system", lambda *_: layer)
+    assert first.build(offline=True).skipped == "system"
 
 
 def test_a_second_build_of_one_file_is_told_who_is_at_it(first: Workbench) -> None:
