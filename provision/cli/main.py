@@ -97,17 +97,22 @@ def _help_record(argument: TyperArgument, context: Any) -> tuple[str, str] | Non
 
 
 class LazyGroup(TyperGroup):
-    """A group that knows its subcommands from `COMMANDS`."""
+    """A group that knows its subcommands from a table."""
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The table."""
+        return COMMANDS
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
         """The subcommands whose modules are installed."""
-        return [name for name, entry in COMMANDS.items() if find_spec(entry.module)]
+        return [name for name, entry in self.entries.items() if find_spec(entry.module)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
         """A light stand-in, or None for an unknown name."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        return LazyCommand(cmd_name, COMMANDS[cmd_name])
+        return LazyCommand(cmd_name, self.entries[cmd_name])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
         """Let typer suggest the nearest name from our table."""

@@ -2,15 +2,14 @@
 
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import metadata
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from provision.cli.logs import log_verbosely
-from provision.cli.main import Entry, LazyCommand, keep_examples
+from provision.cli.main import Entry, LazyGroup, keep_examples
 from provision.cli.report import ExitStatus, run_to_status, status_table
 
 BUILD = "build"
@@ -31,22 +30,17 @@ STAYING = ("-h", "--help", "--version")
 """Options of `build-image` itself that need no subcommand."""
 
 
-class ImageGroup(TyperGroup):
+class ImageGroup(LazyGroup):
     """The subcommands; what is none of their names is the recipe to build."""
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """Ours."""
+        return COMMANDS
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         """Put `build` before a recipe or an option of `build`."""
         return super().parse_args(ctx, with_default(args))
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
-        """The subcommands whose modules are installed."""
-        return [name for name, entry in COMMANDS.items() if find_spec(entry.module)]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
-        """A light stand-in, or None for an unknown name."""
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        return LazyCommand(cmd_name, COMMANDS[cmd_name])
 
 
 def with_default(arguments: list[str]) -> list[str]:
@@ -57,9 +51,19 @@ def with_default(arguments: list[str]) -> list[str]:
     """
     ours = next((n for n, a in enumerate(arguments) if a not in GROUP_OPTIONS), len(arguments))
     rest = arguments[ours:]
-    if not rest or rest[0] in COMMANDS or rest[0] in STAYING:
+    if not rest or rest[0] in COMMANDS or rest[0] in STAYING or _is_mistyped(rest[0]):
         return arguments
     return [*arguments[:ours], BUILD, *rest]
+
+
+def _is_mistyped(word: str) -> bool:
+    """Whether a word is more like a subcommand than like a recipe."""
+    if not word.isalpha():
+        return False
+    from imagebuild.recipes import ALIASES, recipe_names  # keeps --help fast
+
+    near = get_close_matches(word.lower(), [*COMMANDS, *recipe_names(), *ALIASES], n=1)
+    return bool(near) and near[0] in COMMANDS
 
 
 def _show_version(wanted: bool) -> None:

@@ -43,6 +43,9 @@ def build_image(*arguments):
         (["verify", "x.qcow2"], ["verify", "x.qcow2"]),
         (["--help"], ["--help"]),
         (["--version"], ["--version"]),
+        (["verfy", "x.qcow2"], ["verfy", "x.qcow2"]),
+        (["debain"], ["build", "debain"]),
+        (["verfy.yaml"], ["build", "verfy.yaml"]),
         ([], []),
     ],
 )
@@ -194,6 +197,7 @@ def test_what_is_logged_during_builds_stands_above_the_table():
     [
         (["debain-12"], "did you mean 'debian-12'"),
         (["ubuntu14.04"], "cannot be built any more"),
+        (["verfy", "--kernel", "x.qcow2"], "No such command 'verfy'. Did you mean 'verify'"),
         (["--dry-run"], "no recipe is named"),
         (["--list", "debian-12"], "--list: found debian-12"),
         (["debian-12", "--local-base", "/nonexistent"], "is no file"),
