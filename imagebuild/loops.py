@@ -56,7 +56,8 @@ def detach_below(folder: Path) -> list[Path]:
         if time.monotonic() > deadline:
             break
         time.sleep(0.05)
-    for device in seen.difference(busy):
+    taken = {device for device, _ in attached()}
+    for device in seen - taken:  # by now one may be another build's
         _drop_partitions(device)  # those that were mounted outlive the file
     return busy
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagebuild.buildlog import is_full, reasons
+from imagebuild.loops import detach_below
 from imagebuild.nosync import CALLS, program, suppress_sync
 from imagebuild.phases import Follower, Phase, phase_of, read_times, write_times
 from imagebuild.plan import Settings
@@ -58,6 +59,23 @@ def test_what_is_still_in_use_is_listed_for_the_next_build(tmp_path, monkeypatch
     assert sweep(tmp_path) == [shop.folder]
     assert not shop.work.exists()
     assert not shop.folder.exists()
+
+
+def test_a_device_that_another_build_took_keeps_its_partitions(monkeypatch):
+    first, second = Path("/dev/loop8"), Path("/dev/loop9")
+    states = iter(
+        [
+            [(first, "/work/image0.raw"), (second, "/work/other.raw")],
+            [(first, "/elsewhere/image0.raw")],
+            [(first, "/elsewhere/image0.raw")],
+        ]
+    )
+    dropped = []
+    monkeypatch.setattr("imagebuild.loops.attached", lambda: next(states))
+    monkeypatch.setattr("imagebuild.loops._drop_partitions", dropped.append)
+    monkeypatch.setattr("imagebuild.loops._detach", lambda device: None)
+    assert detach_below(Path("/work")) == []
+    assert dropped == [first, second, second]
 
 
 def test_a_folder_of_files_that_got_no_names_is_gone_too(tmp_path):
