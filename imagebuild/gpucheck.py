@@ -3,10 +3,12 @@
 import fnmatch
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.inside import initramfs
+from imagebuild.inside.errors import Unreadable
 from imagebuild.inside.image import open_image
 from imagebuild.inside.packed import unpacked
 from imagebuild.inside.tree import Kind, Tree
@@ -79,7 +81,9 @@ def modules(tree: Tree, kernel: str) -> list[Module]:
         name = path.rpartition("/")[2]
         if entry.kind in (Kind.FILE, Kind.LINK) and _MODULE.fullmatch(name):
             content = tree.read(path) or b""
-            found.append(_module(path, unpacked(content) or content))
+            with suppress(Unreadable):  # then it has no words of its own
+                content = unpacked(content) or content
+            found.append(_module(path, content))
     return found
 
 
@@ -111,10 +115,14 @@ def _in_initramfs(tree: Tree, kernel: str) -> Iterator[str]:
         yield f"there is no initramfs for the kernel {kernel}"
         return
     there, off = False, False
-    for name, text in initramfs.files(content):
-        there = there or fnmatch.fnmatch(name, "*/nouveau.ko*")
-        if "modprobe.d/" in name:
-            off = off or bool(_NOUVEAU_OFF.search(text.decode(errors="replace")))
+    try:
+        for name, text in initramfs.files(content):
+            there = there or fnmatch.fnmatch(name, "*/nouveau.ko*")
+            if "modprobe.d/" in name:
+                off = off or bool(_NOUVEAU_OFF.search(text.decode(errors="replace")))
+    except Unreadable as error:
+        yield f"/{path} cannot be read: {error}"
+        return
     if there and not off:
         yield f"nouveau is in /{path}, and nothing there keeps it away"
 

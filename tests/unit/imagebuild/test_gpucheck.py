@@ -89,6 +89,8 @@ NOUVEAU = {"usr/lib/modules/6/kernel/drivers/gpu/drm/nouveau/nouveau.ko.xz": b"x
             None,
         ),
         ({f"boot/vmlinuz-{KERNEL}": None}, PLAIN, "there is no kernel to boot"),
+        ({}, PLAIN[:-200], f"/boot/initrd.img-{KERNEL} cannot be read: an initramfs ends within"),
+        ({}, b"\x02!L\x18", f"/boot/initrd.img-{KERNEL} cannot be read: an initramfs goes on"),
     ],
 )
 def test_nouveau_is_off_everywhere(tmp_path, files, ramdisk, said):
@@ -107,6 +109,7 @@ def test_nouveau_is_off_everywhere(tmp_path, files, ramdisk, said):
         ({}, {"nvidia.ko": module("535.1", "6.1.0-9")}, f"is for 6.1.0-9, expected {KERNEL}"),
         ({}, {"nvidia.ko": b"\x7fELF"}, "is for no kernel"),
         ({}, {"nvidia.ko.zst": b"torn"}, "is for no kernel"),
+        ({}, {"nvidia.ko.xz": lzma.compress(module("535.1"))[:-9]}, "is for no kernel"),
         (
             {"etc/systemd/system/multi-user.target.wants/nvidia-persistenced.service": None},
             {"nvidia.ko": module("535.1")},
