@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from imagebuild.inside.errors import Unreadable
 from imagebuild.inside.image import check_images, open_image
 from imagebuild.inside.tree import Entry, Kind, Tree
 
@@ -57,9 +58,15 @@ def is_expected(change: FileChange) -> bool:
 
 
 def compare_files(old: Path, new: Path) -> list[FileChange]:
-    """Every path that differs, in the paths' order. Raises Unreadable, OSError."""
+    """Every path that differs, in the paths' order.
+
+    Raises Unreadable, also for an image of which a part cannot be read; OSError.
+    """
     check_images((old, new))
     with open_image(old) as before, open_image(new) as after:
+        for path, image in ((old, before), (new, after)):
+            if image.unread:
+                raise Unreadable(f"{path}: files cannot be compared: {'; '.join(image.unread)}")
         return list(changes(before.tree, after.tree))
 
 

@@ -1,11 +1,21 @@
 """In which files two systems differ, and in what."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from imagebuild.filechanges import VARYING, FileChange, What, changes, is_expected
+from imagebuild.filechanges import (
+    VARYING,
+    FileChange,
+    What,
+    changes,
+    compare_files,
+    is_expected,
+)
+from imagebuild.inside.errors import Unreadable
 from imagebuild.inside.folder import open_folder
 from imagebuild.inside.tree import Tree
 from tests.unsealed import make
@@ -38,6 +48,17 @@ def test_every_difference_has_its_path_and_its_kind(tmp_path):
         "etc/one": (What.CONTENT,),
         "etc/two": (What.MODE, What.TIME),
     }
+
+
+def test_images_of_which_a_part_cannot_be_read_are_not_compared(tmp_path, monkeypatch):
+    @contextmanager
+    def opened(path):
+        yield SimpleNamespace(tree=None, unread=("partition 2 holds LVM",))
+
+    monkeypatch.setattr("imagebuild.filechanges.check_images", lambda paths: None)
+    monkeypatch.setattr("imagebuild.filechanges.open_image", opened)
+    with pytest.raises(Unreadable, match="old: files cannot be compared: partition 2 holds LVM"):
+        compare_files(tmp_path / "old", tmp_path / "new")
 
 
 @pytest.mark.parametrize(
