@@ -348,7 +348,7 @@ def run_all(names: Sequence[str], top: Path, mirror: str) -> list[Row]:
             continue
         folder = top / name
         folder.mkdir(parents=True)
-        packages = rows[0].packages if rows else ()
+        packages = next((row.packages for row in rows if row.name.startswith("rackseed")), ())
         try:
             rows.extend(CONTENDERS[name](Place(folder, mirror, machine, packages)))
         except (Failed, ImageError) as error:
