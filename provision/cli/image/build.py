@@ -45,7 +45,7 @@ def build(
     ] = None,
     mirror: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Of packages, for Debian, Ubuntu and CentOS 7."),
+        typer.Option(metavar="URL", help="Of packages; not of Fedora and CentOS Stream."),
     ] = None,
     security_mirror: Annotated[
         str | None, typer.Option(metavar="URL", help="Of Debian's security updates.")
