@@ -56,7 +56,8 @@ wiped() {
 }
 
 # follow DISK BYTES: tell how far it is, by what the kernel counts as written to the disk, and end
-# a stream that has brought nothing for a minute: its server may have lost power.
+# a stream that has brought nothing for two minutes: its server may have lost power. A live
+# one may have it wait a minute for its turn (WAIT_LIMIT), and the disk waits half a minute more.
 follow() {
     told=0
     idle=0
@@ -66,7 +67,7 @@ follow() {
         last=$now
         now=$(awk '{print $7}' "/sys/block/$1/stat")
         if [ "$now" = "$last" ]; then idle=$((idle + 5)); else idle=0; fi
-        [ "$idle" -ge 60 ] && killall wget
+        [ "$idle" -ge 120 ] && killall wget
         percent=$(((now - start) * 512 / ($2 / 100 + 1)))
         [ "$percent" -gt 100 ] && percent=100
         [ "$percent" -ge "$((told + 10))" ] || continue

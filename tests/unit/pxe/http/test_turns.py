@@ -1,5 +1,8 @@
+import re
 import weakref
+from pathlib import Path
 
+import pxe.ramdisk
 from pxe.http.turns import AHEAD, QUICK, SIP_EVERY, SMALL, TURN_LIMIT, WAIT_LIMIT, Turn, Turns
 
 BIG = SMALL + 1
@@ -166,3 +169,9 @@ def test_nothing_is_kept_of_a_client_that_went_away() -> None:
     order.give(turn, NOW)
     del client
     assert kept() is None
+
+
+def test_the_ramdisk_waits_for_its_image_longer_than_for_its_turn() -> None:
+    script = Path(pxe.ramdisk.__path__[0], "scripts/image.sh").read_text()
+    (limit,) = re.findall(r'"\$idle" -ge (\d+)', script)
+    assert int(limit) > WAIT_LIMIT + 35, "Linux writes what is older than 30 seconds, every 5"
