@@ -16,6 +16,8 @@ class Gpu:
     """By which flavours ask for it."""
     vendor: str
     product: str
+    sriov: bool = False
+    """They could be divided. They go whole, but Nova knows them by another type."""
 
     def __post_init__(self) -> None:
         """Raises BadValue."""
@@ -27,6 +29,11 @@ class Gpu:
     def id(self) -> str:
         """As the kernel writes it."""
         return f"{self.vendor}:{self.product}"
+
+    @property
+    def words(self) -> str:
+        """As steps read it."""
+        return f"{self.alias}:{self.id}:{'type-PF' if self.sriov else 'type-PCI'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,10 @@ class Cloud:
         check("domain", "host", self.full_name)
         check("domain", "controller", self.controller)
         check_all("server", "time_servers", self.time_servers)
+        kinds: dict[str, bool] = {}
+        for gpu in self.gpus:  # Nova refuses an alias of two types, and every guest with it
+            if kinds.setdefault(gpu.alias, gpu.sriov) is not gpu.sriov:
+                raise BadValue("gpu_passthrough", f"one sriov for all that is called {gpu.alias}")
         for name, value in self.options:
             check("name", "role option", name)
             check("setting", f"role option {name}", value)

@@ -116,6 +116,8 @@ class GpuPassthrough:
     """Four hexadecimal digits."""
     product: str
     """Four hexadecimal digits."""
+    sriov: bool = False
+    """It could be divided, which Nova is to know; guests get it whole."""
 
 
 @dataclass(frozen=True, slots=True)

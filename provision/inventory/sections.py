@@ -86,7 +86,7 @@ ROLE = (
     "root_password",
 )
 ADMINISTRATOR = ("ssh_keys", "password")
-GPU = ("alias", "vendor", "product")
+GPU = ("alias", "vendor", "product", "sriov")
 HOST = (
     "mac",
     "address",
@@ -287,6 +287,7 @@ def read_gpu(section: Section) -> GpuPassthrough:
         alias=section.value("alias", values.name) or "",
         vendor=read_id(section, "vendor"),
         product=read_id(section, "product"),
+        sriov=section.value("sriov", values.boolean) or False,
     )
 
 

@@ -246,7 +246,7 @@ def cloud_around(host: Host, inventory: Inventory) -> role_base.Cloud:
         controller_address=controller.address,
         subnet=inventory.network.subnet,
         time_servers=tuple(map(str, inventory.cloud.time_servers)),
-        gpus=tuple(role_base.Gpu(gpu.alias, gpu.vendor, gpu.product) for gpu in gpus),
+        gpus=tuple(role_base.Gpu(gpu.alias, gpu.vendor, gpu.product, gpu.sriov) for gpu in gpus),
         options=host.role.options,
     )
 

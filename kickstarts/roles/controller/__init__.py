@@ -54,13 +54,12 @@ class Controller(CloudHost):
     def settings(self) -> dict[str, str]:
         """What the services are told."""
         cloud = self.within
-        gpus = (f"{gpu.alias}:{gpu.vendor}:{gpu.product}" for gpu in cloud.gpus)
         return {
             **super().settings,
             "REGION": cloud.option("region", "RegionOne"),
             "PHYSICAL_NETWORK": cloud.option("physical_network", "provider"),
             "VOLUMES": cloud.option("volumes", ""),
-            "GPUS": " ".join(gpus),
+            "GPUS": " ".join(gpu.words for gpu in cloud.gpus),
         }
 
 

@@ -38,8 +38,7 @@ class GpuCompute(Compute):
     @property
     def settings(self) -> dict[str, str]:
         """Which devices guests may have."""
-        gpus = (f"{gpu.alias}:{gpu.vendor}:{gpu.product}" for gpu in self.within.gpus)
-        return {**super().settings, "GPUS": " ".join(gpus)}
+        return {**super().settings, "GPUS": " ".join(gpu.words for gpu in self.within.gpus)}
 
 
 ROLE = GpuCompute

@@ -62,7 +62,7 @@ def test_what_a_role_extends_is_applied_and_may_be_overridden():
     assert roles["gpu"].install is Install.KICKSTART
     assert roles["gpu"].os == "centos-stream-9"
     assert (roles["compute"].disk, roles["gpu"].disk) == ("smallest", "largest")
-    assert [gpu.product for gpu in roles["gpu"].gpu_passthrough] == ["1028"]
+    assert [(gpu.product, gpu.sriov) for gpu in roles["gpu"].gpu_passthrough] == [("1028", False)]
     assert roles["gpu"].answer == EXAMPLE.parent / "answers" / "host.ks.j2"
 
 

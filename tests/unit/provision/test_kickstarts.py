@@ -293,7 +293,7 @@ def test_a_plan_shows_the_kickstart_without_its_secrets(rack, capsys):
     assert "ctl01.cloud.example.org: the controller of the cloud on Rocky Linux 9" in answer
     assert "url --url=http://mirror.example.org/rocky/9/BaseOS/x86_64/os/" in answer
     assert "ALIAS" not in answer
-    assert "GPUS='K20m:10de:1028'" in answer  # the controller knows those of all hosts
+    assert "GPUS='K20m:10de:1028:type-PCI'" in answer  # the controller knows those of all hosts
     assert "saltsalt" not in answer
     assert "--iscrypted --password=***" in answer
 

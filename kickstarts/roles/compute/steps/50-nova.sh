@@ -101,14 +101,11 @@ END
     if [ -n "$GPUS" ]; then
         echo
         echo '[pci]'
-        # ALIAS:VENDOR:PRODUCT: the devices that guests may have, and by which name they ask.
+        # ALIAS:VENDOR:PRODUCT:TYPE: the devices that guests may have, and by which name they ask.
         for gpu in $GPUS; do
-            IFS=: read -r alias vendor product <<<"$gpu"
+            IFS=: read -r alias vendor product type <<<"$gpu"
             echo "device_spec = {\"vendor_id\": \"$vendor\", \"product_id\": \"$product\"}"
-            # Those that could be divided (SR-IOV) call themselves physical functions; they go whole.
-            for type in type-PCI type-PF; do
-                echo "alias = {\"vendor_id\": \"$vendor\", \"product_id\": \"$product\", \"device_type\": \"$type\", \"name\": \"$alias\"}"
-            done
+            echo "alias = {\"vendor_id\": \"$vendor\", \"product_id\": \"$product\", \"device_type\": \"$type\", \"name\": \"$alias\"}"
         done
     fi
 } | write /etc/nova/nova.conf root:nova 0640

@@ -103,11 +103,8 @@ enabled_filters = ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter,
 [pci]
 END
         for gpu in $GPUS; do
-            IFS=: read -r alias vendor product <<<"$gpu"
-            # Those that could be divided (SR-IOV) call themselves physical functions; they go whole.
-            for type in type-PCI type-PF; do
-                echo "alias = {\"vendor_id\": \"$vendor\", \"product_id\": \"$product\", \"device_type\": \"$type\", \"name\": \"$alias\"}"
-            done
+            IFS=: read -r alias vendor product type <<<"$gpu"
+            echo "alias = {\"vendor_id\": \"$vendor\", \"product_id\": \"$product\", \"device_type\": \"$type\", \"name\": \"$alias\"}"
         done
     fi
 } | write /etc/nova/nova.conf root:nova 0640
