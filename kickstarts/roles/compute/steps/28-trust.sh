@@ -37,7 +37,10 @@ host=/etc/ssh/ssh_host_ecdsa_key
 install -d /etc/ssh/ssh_config.d /etc/ssh/sshd_config.d
 [ -s "$host.pub" ] || ssh-keygen -q -t ecdsa -N '' -f "$host"
 key_for 'ssh hosts' >"$work/ssh"
-if [ ! -s "$host-cert.pub" ] || [ "$host.pub" -nt "$host-cert.pub" ]; then
+# Of another secret is another authority, which the others do not know.
+authority=$(ssh-keygen -y -f "$work/ssh" | ssh-keygen -l -f - | cut -d ' ' -f 2)
+signed_by_it() { ssh-keygen -L -f "$host-cert.pub" | grep --fixed-strings " $authority " >/dev/null; }
+if [ ! -s "$host-cert.pub" ] || [ "$host.pub" -nt "$host-cert.pub" ] || ! signed_by_it; then
     ssh-keygen -q -s "$work/ssh" -I "$HOST" -h -n "$HOST,${HOST%%.*},$ADDRESS" "$host.pub"
     touch "$STATE/$STEP.restart"
 fi
@@ -62,8 +65,10 @@ if [ "$MIGRATION" = tls ]; then
     getent group "$group" >/dev/null || group=root
     install -d -m 0755 /etc/pki/CA /etc/pki/libvirt
     install -d -m 0750 -g "$group" /etc/pki/libvirt/private /etc/pki/qemu
-    if [ ! -s /etc/pki/qemu/client-key.pem ]; then
-        key_for 'tls hosts' >"$work/authority.key"
+    key_for 'tls hosts' >"$work/authority.key"
+    # The last file that is placed says that all are there, and of which secret.
+    placed=$(openssl x509 -in /etc/pki/CA/cacert.pem -noout -pubkey 2>/dev/null) || placed=
+    if [ "$placed" != "$(openssl pkey -in "$work/authority.key" -pubout)" ]; then
         cat >"$work/authority.cnf" <<'END'
 [req]
 distinguished_name = name
@@ -89,15 +94,14 @@ END
             -days 3650 -set_serial "0x$(openssl rand -hex 16)" -out "$work/host.crt" \
             -extfile "$work/host.cnf"
         place() { install -m "$1" -g "$group" "$work/$2" "$3"; }  # MODE FILE PATH
-        place 0644 authority.crt /etc/pki/CA/cacert.pem
         place 0644 authority.crt /etc/pki/qemu/ca-cert.pem
         for side in server client; do
             place 0644 host.crt "/etc/pki/libvirt/${side}cert.pem"
             place 0640 host.key "/etc/pki/libvirt/private/${side}key.pem"
             place 0644 host.crt "/etc/pki/qemu/$side-cert.pem"
-            # The last one says that all are there.
             place 0640 host.key "/etc/pki/qemu/$side-key.pem"
         done
+        place 0644 authority.crt /etc/pki/CA/cacert.pem
         ! command -v restorecon >/dev/null || restorecon -R /etc/pki
         # Who served with others; guests stay.
         for door in virtproxyd.service libvirtd.service; do

@@ -50,7 +50,9 @@ systemctl daemon-reload
 # A socket is not started while its service runs. Guests stay when that is stopped.
 for socket in "${sockets[@]}"; do
     if [ -e "$STATE/$STEP.restart" ] || ! systemctl is-active --quiet "$socket"; then
-        systemctl stop "$daemon.service" "$door.service"
+        for service in "$daemon.service" "$door.service"; do
+            ! has_unit "$service" || systemctl stop "$service"
+        done
         break
     fi
 done
