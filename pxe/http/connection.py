@@ -298,6 +298,7 @@ class Connection:
             self._sipped = 0
             self._turn = turn = self._shared.turns.take(str(self._peer), response.length, now)
             turn.begin, turn.sip, turn.sent = self._begin_file, self._sip, self._file_sent
+            turn.yielded = self._wire.keep_little
             self._wire.send(start, more=turn.begun)
             if turn.begun:
                 self._pour()

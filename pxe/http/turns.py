@@ -16,7 +16,10 @@ AHEAD: Final = 1 << 20
 """Bytes that the kernel takes ahead of each of these few: left to itself it takes so little that a
 network of 10 Gbit/s stands still while the interpreter makes scripts for a millisecond."""
 QUICK: Final = 130_000_000
-"""Bytes per second that no client of 1 Gbit/s reaches: who does keeps its place."""
+"""Bytes per second that no client of 1 Gbit/s reaches: who does keeps its place, for a while."""
+HOLD_LIMIT: Final = 3.0
+"""Seconds of that: enough for a quick client's initrd. Who writes an image to a disk that is no
+faster leaves the network to others besides."""
 SIP_EVERY: Final = 2.0
 """Seconds after which a transfer that waits is to send a little: firmware that hears nothing gives
 up, EDK2's after 5 (PcdHttpIoTimeout), GRUB after 30."""
@@ -47,13 +50,13 @@ def _none_sent() -> int:
 class Turn:
     """One transfer's place in the order."""
 
-    __slots__ = ("_fed", "_had", "_state", "begin", "sent", "since", "sip")
+    __slots__ = ("_fed", "_had", "_held", "_state", "begin", "sent", "since", "sip", "yielded")
 
     def __init__(self, since: float) -> None:
         self._state = _State.WAITING
         self.since = since
         """When it began to wait, then when it got its place or last proved to be quick."""
-        self._fed = since
+        self._fed = self._held = since
         self._had = 0
         self.begin: Callable[[], None] = _nothing
         """Called when a turn that had to wait has come."""
@@ -61,6 +64,8 @@ class Turn:
         """Called every `SIP_EVERY` seconds before that."""
         self.sent: Callable[[], int] = _none_sent
         """Bytes sent so far."""
+        self.yielded: Callable[[], None] = _nothing
+        """Called when its place went to another, and it goes on without."""
 
     @property
     def ahead(self) -> int:
@@ -112,6 +117,7 @@ class Turns:
         turn._state = _State.FREE  # those that waited are passed over when it is their turn
         # and keep nothing of their connection until then
         turn.begin, turn.sip, turn.sent = _nothing, _nothing, _none_sent
+        turn.yielded = _nothing
         if held:
             del self._holding[turn]
             self._next(now)
@@ -123,7 +129,8 @@ class Turns:
             if held < TURN_LIMIT:
                 continue
             sent = turn.sent()
-            if sent - turn._had < QUICK * held:
+            if sent - turn._had < QUICK * held or now - turn._held >= HOLD_LIMIT:
+                turn.yielded()
                 self.give(turn, now)
             else:
                 turn.since, turn._had = now, sent
@@ -149,7 +156,7 @@ class Turns:
 
     def _hold(self, turn: Turn, now: float) -> None:
         turn._state = _State.HOLDING
-        turn.since = now
+        turn.since = turn._held = now
         self._holding[turn] = None
 
     def _next(self, now: float) -> None:

@@ -14,6 +14,8 @@ PIECE: Final = 4 << 20
 """Bytes that one sendfile(2) may take before others have their chance: about 2 ms."""
 ENCRYPTED_PIECE: Final = 256 << 10
 """The same where each byte is read and encrypted by us."""
+LITTLE: Final = 128 << 10
+"""Bytes that wait in the kernel for a slow client."""
 RECORD: Final = 16 << 10
 """Bytes that TLS encrypts as one (RFC 8446, 5.1)."""
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -114,9 +116,16 @@ class Wire:
         if ahead:
             with suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, ahead)
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 0)
         self._file, self._at, self._end = file, offset, offset + length
         self._cork(True)
         return not self._rest and not self.closed and self._pour()
+
+    def keep_little(self) -> None:
+        """Let the kernel take no more than `LITTLE` beside what is on its way: a great buffer of
+        each slow client would be much memory."""
+        with suppress(OSError):
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, LITTLE)
 
     def file_sent(self, offset: int) -> int:
         """Bytes of the file from `offset` on that the kernel has taken so far."""

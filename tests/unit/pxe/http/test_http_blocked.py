@@ -15,8 +15,8 @@ from pxe.http import connection
 from pxe.http.connection import BODIES_OF_PEER, IN_A_ROW, SIP, Connection, Shared
 from pxe.http.exchange import Ended, Request, Responding, Response, text
 from pxe.http.server import HttpServer
-from pxe.http.turns import AHEAD, AT_ONCE, SIP_EVERY, SMALL
-from pxe.http.wire import SO_SNDBUFFORCE
+from pxe.http.turns import AHEAD, AT_ONCE, SIP_EVERY, SMALL, TURN_LIMIT
+from pxe.http.wire import LITTLE, SO_SNDBUFFORCE
 
 SIZE = SMALL + 1
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -186,6 +186,19 @@ async def test_the_kernel_takes_a_file_ahead_whose_turn_it_is(
         _, _, body = heard.partition(b"\r\n\r\n")
         body += await hear(peer, lambda more: len(body) + len(more) == SIZE)
         assert body == b"x" * SIZE
+
+
+async def test_a_slow_transfer_that_lost_its_place_fills_little_of_the_kernel(
+    server: HttpServer, shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pxe.http.turns.AHEAD", 0)  # it would take the whole file
+    with client(server) as peer:
+        peer.send(GET_FILE)
+        await hear(peer, lambda heard: heard.endswith(b"x"))
+        [slow] = shared.connections
+        shared.turns.look(monotonic() + 2 * TURN_LIMIT)
+        bound = slow._wire.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        assert bound == LITTLE
 
 
 async def test_a_client_that_waits_for_its_turn_hears_a_little_and_then_gets_the_rest(

@@ -3,7 +3,17 @@ import weakref
 from pathlib import Path
 
 import pxe.ramdisk
-from pxe.http.turns import AHEAD, QUICK, SIP_EVERY, SMALL, TURN_LIMIT, WAIT_LIMIT, Turn, Turns
+from pxe.http.turns import (
+    AHEAD,
+    HOLD_LIMIT,
+    QUICK,
+    SIP_EVERY,
+    SMALL,
+    TURN_LIMIT,
+    WAIT_LIMIT,
+    Turn,
+    Turns,
+)
 
 BIG = SMALL + 1
 NOW = 1000.0
@@ -67,6 +77,22 @@ def test_a_quick_transfer_keeps_its_place_as_long_as_it_is_quick() -> None:
     assert told == ["quick", "next"]
 
 
+def test_a_quick_transfer_without_end_leaves_its_place_to_others() -> None:
+    order, told = Turns(at_once=1), list[str]()
+    endless, now = asked(order, "endless", told), NOW
+    endless.sent = lambda: round((now - NOW) * 2 * QUICK)
+    endless.yielded = lambda: told.append("yielded")
+    asked(order, "next", told)
+    while now < NOW + HOLD_LIMIT - TURN_LIMIT:
+        now += TURN_LIMIT
+        order.look(now)
+    assert told == ["endless"]
+    now += TURN_LIMIT
+    order.look(now)
+    assert told == ["endless", "yielded", "next"]
+    assert endless.begun
+
+
 def test_the_kernel_takes_more_ahead_of_those_that_hold_a_place_only() -> None:
     order, told = Turns(at_once=1), list[str]()
     small = asked(order, "small", told, SMALL)
@@ -84,14 +110,14 @@ def test_who_waits_sips_now_and_then_until_its_turn_has_come() -> None:
     now = NOW
     waiting.sip = lambda: sips.append(now)
     first.sent = lambda: round((now - NOW) * 2 * QUICK)
-    while now < NOW + 3 * SIP_EVERY - 0.5:
+    while now < NOW + SIP_EVERY + 0.5:
         now += 0.25
         order.look(now)
-    assert sips == [NOW + SIP_EVERY, NOW + 2 * SIP_EVERY]
+    assert sips == [NOW + SIP_EVERY]
     order.give(first, now)
     now += 2 * SIP_EVERY
     order.look(now)
-    assert len(sips) == 2
+    assert len(sips) == 1
 
 
 def test_a_client_that_leaves_while_it_sips_is_forgotten() -> None:
