@@ -31,8 +31,7 @@ class Build:
 
         Raises Stopped; whatever is raised, the program and its children have ended.
         """
-        if self._ending.is_set():
-            raise Stopped(f"{self.name} was stopped")
+        self.go_on()
         child = self._start(argv, env=env, stdout=log, stderr=log)
         try:
             while True:
@@ -43,6 +42,11 @@ class Build:
                         raise Stopped(f"{self.name} was stopped") from None
         finally:
             child.stop(GRACE)
+
+    def go_on(self) -> None:
+        """Raises Stopped when it is to end."""
+        if self._ending.is_set():
+            raise Stopped(f"{self.name} was stopped")
 
     def stop(self) -> None:
         """End it soon: its program is stopped and the call that runs it raises."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rpmspecs.buildlog import failing_lines
-from rpmspecs.builds import Builds, FirstAlone
+from rpmspecs.builds import Build, Builds, FirstAlone
 from rpmspecs.dnf import MAIN, check_target, check_url, complaint, platform, sections
 from rpmspecs.errors import BadInput, BuildFailed, DiskFull, RpmError, ToolMissing
 from rpmspecs.macros import macros
@@ -116,6 +116,7 @@ class MockBackend:
         """`cache` keeps our configurations; it is made, and belongs to the caller."""
         self._settings = settings
         self._cache = cache.absolute()
+        self._start = programs.start
         self._builds = Builds(programs.start)
         self._firsts = FirstAlone()
 
@@ -159,10 +160,11 @@ class MockBackend:
         config = self._configuration(target, offered)
         root = root_name(target, self._settings)
         with (
-            self._firsts.build(root, has_cached_root),
             self._builds.build(name) as build,
+            self._firsts.build(root, has_cached_root),
             self._slot() as slot,
         ):
+            build.go_on()  # it may have waited long
             command = mock_command(config, slot, result.absolute(), *what)
             try:
                 status = build.run(hangup(command), log=said)
@@ -197,13 +199,12 @@ class MockBackend:
                 return
 
     def _clean(self, config: Path, slot: str, result: Path, said: Path) -> None:
-        """After an interrupted mock: it may still be ending, then its root goes."""
+        """After an interrupted mock: it may still be ending, then its root goes. Never stopped."""
         deadline = time.monotonic() + CLEANING
         command = mock_command(config, slot, result.absolute(), "--clean")
         while time.monotonic() < deadline:
-            with self._builds.build("cleaning") as build:
-                if build.run(hangup(command), log=said) != LOCKED:
-                    return
+            if Build("cleaning", self._start).run(hangup(command), log=said) != LOCKED:
+                return
             time.sleep(0.5)
         log.warning("mock still holds its build root slot=%s", slot)
 
