@@ -169,17 +169,20 @@ def test_a_kickstart_and_its_secrets_are_fetched_once_and_reports_move_the_host_
     (pin,) = re.findall(r"--pinnedpubkey '(\S+)'", kickstart)
     other = f"sha256//{b64encode(bytes(32)).decode()}"
     assert rack.curl(secrets, "--insecure", "--pinnedpubkey", other, ends=WRONG_KEY) == (0, "")
+    in_the_clear = re.sub(r"^https://10\.20\.0\.3(:\d+)?/", "http://10.20.0.3/", secrets)
+    assert rack.curl(in_the_clear)[0] == 403
+    wait_until(lambda: rack.state() == ("deploying", 2), "the alarm of plain HTTP")
     trusted = ("--insecure", "--pinnedpubkey", pin)
     status, lines = rack.curl(secrets, *trusted)
     assert status == 200
     assert re.search("^ADMIN_PASSWORD=[A-Za-z0-9_-]{12,}$", lines, re.MULTILINE)
     assert rack.curl(secrets, *trusted)[0] in (403, 404, 410)
-    wait_until(lambda: rack.state() == ("deploying", 2), "the alarm of the secrets")
+    wait_until(lambda: rack.state() == ("deploying", 3), "the alarm of the secrets")
 
     report = re.search(r"report\(\) \{.*?^\}\n", before, re.MULTILINE | re.DOTALL)
     assert report is not None
     assert run_section(rack, f"{report[0]}report installed 'all steps are done'\n", {}) == 0
-    assert rack.state() == ("active", 2)
+    assert rack.state() == ("active", 3)
     # The session is over: nothing that came with it opens anything now.
     assert run_section(rack, f"{report[0]}report failed 'too late'\n", {}) == 0
     assert rack.state()[0] == "active"
