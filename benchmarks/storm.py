@@ -226,10 +226,11 @@ def one_storm(
     return result
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile; infinity when there are no values."""
+def percentile(values: Sequence[float], share: float, count: int) -> float:
+    """The nearest-rank percentile of `count` clients; those without a value never came so far."""
     ranked = sorted(values)
-    return ranked[max(0, math.ceil(share * len(ranked)) - 1)] if ranked else math.inf
+    rank = max(0, math.ceil(share * count) - 1)
+    return ranked[rank] if rank < len(ranked) else math.inf
 
 
 def main() -> None:
@@ -283,7 +284,8 @@ def show(console: Console, scene: str, runs: dict[str, list[dict[str, Any]]], cl
     figures = {
         side: [
             statistics.median(
-                percentile([marks[phase] for marks in result["marks"]], share) for result in results
+                percentile([marks[phase] for marks in result["marks"]], share, clients)
+                for result in results
             )
             for phase, share in columns
         ]
