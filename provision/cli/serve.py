@@ -26,7 +26,7 @@ from provision.deploy import SecretsServer
 from provision.errors import BadInput, ProvisionError
 from provision.inventory import views
 from provision.inventory.load import load
-from provision.inventory.model import Inventory
+from provision.inventory.model import Inventory, Role
 from provision.inventory.problems import InventoryInvalid
 from provision.site import InventorySite
 from provision.store import Store, StoreError
@@ -202,8 +202,12 @@ def https_of(
 def hands_out_secrets(inventory: Inventory) -> bool:
     """Whether a host of the inventory fetches secrets."""
     roles = {host.role.name: host.role for host in inventory.hosts.values()}
-    with suppress(KickstartError):  # an unknown role; check tells of it, and no answer is made
-        return any(views.secrets_of(role) for role in roles.values())
+    return any(map(_has_secrets, roles.values()))
+
+
+def _has_secrets(role: Role) -> bool:
+    with suppress(KickstartError):  # unknown; check tells of it, and its hosts get no answer
+        return bool(views.secrets_of(role))
     return False
 
 
@@ -296,6 +300,9 @@ def reload(source: Source) -> bool:
     try:
         again = load(source.path)
         refuse_other_start(source.inventory, again)
+        if source.secrets is None and hands_out_secrets(again):
+            what = "a host fetches secrets, by HTTPS alone"
+            raise BadInput(f"{again.path}: {what}, which needs a new start of serve")
     except BadInput as error:
         log.error("inventory kept as it was: %s", error)
         return False

@@ -15,6 +15,7 @@ from provision.cli.main import invoke
 from provision.cli.serve import (
     NotPermitted,
     Source,
+    hands_out_secrets,
     https_of,
     open_site,
     require_privileges,
@@ -41,6 +42,12 @@ racks:
   r1:
     cmp01: {mac: 52:54:00:aa:00:01, address: 10.20.0.2, role: bare}
 """
+
+
+CLOUD = INVENTORY.replace("inspect}", "kickstart, os: rocky-9, metapackage: node-compute}").replace(
+    "store:", "systems: {rocky-9: {kernel: k, initrd: i}}\nstore:"
+)
+"""Its only host needs secrets."""
 
 
 @pytest.fixture
@@ -126,6 +133,14 @@ def source(rack):
     gc.unfreeze()
 
 
+def test_secrets_are_handed_out_also_beside_a_role_that_nobody_knows(rack):
+    assert not hands_out_secrets(load(rack))
+    unknown = "\nroles:\n  odd: {install: kickstart, os: rocky-9, metapackage: nothing-of-ours}"
+    hosts = "  r1:\n    old: {mac: 52:54:00:aa:00:09, address: 10.20.0.5, role: odd}"
+    rack.write_text(CLOUD.replace("\nroles:", unknown).replace("  r1:", hosts))
+    assert hands_out_secrets(load(rack))
+
+
 def test_an_inventory_arrives_in_another_process_as_it_was(source, rack):
     assert source.inventory == load(rack)
     assert source.inventory.by_mac == load(rack).by_mac
@@ -163,6 +178,7 @@ def test_sighup_brings_new_hosts_and_a_comment_is_no_change(source, rack):
             INVENTORY.replace("store: sqlite:///rack.db", "store: sqlite:////nowhere/other.db"),
             "store changed, which needs",
         ),
+        (CLOUD, "a host fetches secrets, by HTTPS alone, which needs"),
     ],
 )
 def test_sighup_keeps_the_old_inventory_when_it_cannot_go_on_with_the_new(
