@@ -26,6 +26,10 @@ project_name = service
 username = cinder
 password = $CINDER_PASSWORD
 
+[nova]
+region_name = $REGION
+interface = internal
+
 [oslo_concurrency]
 lock_path = /var/lib/cinder/tmp
 
