@@ -20,7 +20,10 @@ FILES: Mapping[str, tuple[str, str]] = {
         "neutron.ml2.ovn neutron.ml2.ovn.agent neutron.ml2.ovs.agent neutron.ovn.metadata.agent",
     ),
     "/etc/cinder/cinder.conf": ("cinder", "cinder"),
-    "/etc/heat/heat.conf": ("heat", "heat.common.config heat.common.context heat.engine.clients"),
+    "/etc/heat/heat.conf": (
+        "heat",
+        "heat.api.aws.ec2token heat.common.config heat.common.context heat.engine.clients",
+    ),
 }
 """The service of each file, and the namespaces of its options beside the common ones."""
 KNOWN = "ERROR:root:files/filesystem_store_datadir is not part of the sample config"

@@ -16,6 +16,17 @@ endpoint_type = internalURL
 [clients_keystone]
 auth_uri = http://$CONTROLLER:5000/v3
 
+[ec2authtoken]
+# Keystone looks at signatures of guests' signals for services alone.
+endpoint_override = http://$CONTROLLER:5000
+auth_url = http://$CONTROLLER:5000/v3
+auth_type = password
+project_domain_name = Default
+user_domain_name = Default
+project_name = service
+username = heat
+password = $HEAT_PASSWORD
+
 [database]
 connection = mysql+pymysql://heat:$HEAT_DB_PASSWORD@$CONTROLLER/heat
 
