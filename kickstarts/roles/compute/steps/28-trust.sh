@@ -11,7 +11,8 @@ key_for() {  # PURPOSE
 }
 
 # The authorities live as long as this step, and on no disk.
-work=$(umask 077 && mktemp -d /run/rackseed.XXXXXX)
+rm -rf /run/rackseed-trust.* # of a run that was killed
+work=$(umask 077 && mktemp -d /run/rackseed-trust.XXXXXX)
 trap 'rm -r "$work"' EXIT
 
 # Nova moves the disks of guests that are switched off by SSH, as its own user.
