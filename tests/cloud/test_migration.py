@@ -58,6 +58,16 @@ def test_a_second_run_changes_nothing(hosts):
     assert here.run(*look) == before
 
 
+def test_a_way_that_is_not_chosen_any_more_is_closed(hosts):
+    _, here, _ = hosts
+    here.run("systemctl", "stop", "libvirtd.service")
+    here.run("systemctl", "enable", "--now", "libvirtd-tcp.socket")
+    run_steps(here, SECRET)
+    for state in ("is-active", "is-enabled"):
+        assert here.try_run("systemctl", state, "libvirtd-tcp.socket").returncode != 0
+    assert "guest" not in here.run("virsh", "list", "--name")  # libvirt answers
+
+
 def test_a_host_with_another_secret_is_let_in_by_nobody_and_believed_by_nobody(hosts):
     way, here, there = hosts
     ask = ("virsh", "--connect", URIS[way], "list")

@@ -47,6 +47,13 @@ END
         ;;
 esac
 systemctl daemon-reload
+# A way that was chosen before is closed, and with it what it let in.
+for way in tls tcp; do
+    if [ "$MIGRATION" != "$way" ] && systemctl is-enabled --quiet "$door-$way.socket" 2>/dev/null; then
+        systemctl disable --quiet --now "$door-$way.socket"
+        touch "$STATE/$STEP.restart"
+    fi
+done
 # A socket is not started while its service runs. Guests stay when that is stopped.
 for socket in "${sockets[@]}"; do
     if [ -e "$STATE/$STEP.restart" ] || ! systemctl is-active --quiet "$socket"; then
