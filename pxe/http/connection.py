@@ -17,7 +17,7 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from pxe.http.exchange import App, Ended, Request, Response, head, refusal, text
 from pxe.http.reader import Malformed, Reader
 from pxe.http.transfer import DELIVERY_LIMIT, Undelivered, acknowledged, longest
-from pxe.http.turns import Turn, Turns
+from pxe.http.turns import SIP, Turn, Turns
 from pxe.http.wire import Wire
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,6 @@ LINGER_SECONDS: Final = 1.0
 """How long we read on what nobody wants, so that our last words are not lost with a reset."""
 IN_A_ROW: Final = 16
 """Requests of one connection that are answered before others have their chance."""
-SIP: Final = 8 << 10
-"""Bytes that a client gets now and then whose turn has not come: they fit into any buffer."""
 BODIES_AT_ONCE: Final = 64
 """Bodies that one process waits for at a time."""
 BODIES_OF_PEER: Final = 16
@@ -289,13 +287,12 @@ class Connection:
         now = monotonic()
         self._state = _State.SENDING
         self._response = response
-        self._task = None
+        self._task, self._sipped = None, 0
         self._deadline = now + (DELIVERY_LIMIT if response.delivered else longest(response.size))
         self._keep = self._keep and not self._unread
         request = self._request
         start = head(response, new=request is None or self._is_new, stays=self._keep)
         if response.file is not None:
-            self._sipped = 0
             self._turn = turn = self._shared.turns.take(str(self._peer), response.length, now)
             turn.begin, turn.sip, turn.sent = self._begin_file, self._sip, self._file_sent
             turn.yielded = self._wire.keep_little

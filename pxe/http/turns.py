@@ -20,6 +20,8 @@ QUICK: Final = 130_000_000
 HOLD_LIMIT: Final = 3.0
 """Seconds of that: enough for a quick client's initrd. Who writes an image to a disk that is no
 faster leaves the network to others besides."""
+SIP: Final = 8 << 10
+"""Bytes that a client gets now and then whose turn has not come: they fit into any buffer."""
 SIP_EVERY: Final = 2.0
 """Seconds after which a transfer that waits is to send a little: firmware that hears nothing gives
 up, EDK2's after 5 (PcdHttpIoTimeout), GRUB after 30."""

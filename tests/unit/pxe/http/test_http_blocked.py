@@ -12,10 +12,10 @@ from time import monotonic
 import pytest
 
 from pxe.http import connection
-from pxe.http.connection import BODIES_OF_PEER, IN_A_ROW, SIP, Connection, Shared
+from pxe.http.connection import BODIES_OF_PEER, IN_A_ROW, Connection, Shared
 from pxe.http.exchange import Ended, Request, Responding, Response, text
 from pxe.http.server import HttpServer
-from pxe.http.turns import AHEAD, AT_ONCE, SIP_EVERY, SMALL, TURN_LIMIT
+from pxe.http.turns import AHEAD, AT_ONCE, SIP, SIP_EVERY, SMALL, TURN_LIMIT
 from pxe.http.wire import LITTLE, SO_SNDBUFFORCE
 
 SIZE = SMALL + 1
