@@ -12,6 +12,7 @@ from provision.inventory.model import Inventory
 from provision.run import start
 from provision.simulation.errors import NoWorld
 from provision.simulation.network import server_address
+from provision.simulation.world import held_back
 
 OUR_END, ITS_END = "standing0", "standing1"
 
@@ -36,7 +37,9 @@ def standing_server(
         _await_namespace(child.pid)
         netlink.link("set", index=its, net_ns_pid=child.pid)
         netlink.link("set", index=ours, master=bridge, state="up")
-        with NetNS(f"/proc/{child.pid}/ns/net") as inside:
+        with held_back():  # it forks, and ends what it forked by SIGTERM
+            namespace = NetNS(f"/proc/{child.pid}/ns/net")
+        with namespace as inside:
             (port,) = inside.link_lookup(ifname=ITS_END)
             inside.addr("add", index=port, address=str(address), prefixlen=prefix)
             inside.link("set", index=port, state="up")

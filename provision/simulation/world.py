@@ -78,6 +78,16 @@ def deaf() -> Iterator[None]:
 
 
 @contextmanager
+def held_back() -> Iterator[None]:
+    """Let those signals wait, also in what is forked meanwhile, which must not end as we do."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *ENDING))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def _handled(
     numbers: Sequence[signal.Signals],
     handler: signal.Handlers | Callable[[int, FrameType | None], None],
