@@ -5,10 +5,10 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-AT_ONCE: Final = 4
+AT_ONCE: Final = 2
 """Transfers of one process that run together. Few: what was sent is still in the processor's cache
-when it is sent to the next, and a byte costs a seventh less than with 16, a fifth less than with
-no bound."""
+when it is sent to the next, and of a network of 10 Gbit/s that two processes share each of them has
+more than `QUICK`; with 4 they took one another for slow, and everybody ended late."""
 TURN_LIMIT: Final = 0.25
 """Seconds after which a transfer that is slow by itself no longer holds others up: clients of
 1 Gbit/s fill a faster network, as more and more of them run."""
