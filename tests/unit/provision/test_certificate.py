@@ -4,6 +4,7 @@ import http.server
 import ssl
 import subprocess
 import threading
+from functools import partial
 from ipaddress import IPv4Address
 
 import pytest
@@ -45,7 +46,7 @@ def test_curl_speaks_to_the_server_whose_key_is_pinned_and_to_no_other(tmp_path)
     require_tool("curl")
     chain, key = own_certificate(tmp_path, ADDRESS)
     (tmp_path / "secrets").write_text("A=b\n")
-    handler = lambda *a: _Quiet(*a, directory=str(tmp_path))  # noqa: E731
+    handler = partial(_Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer((str(ADDRESS), 0), handler) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain, key)
