@@ -26,9 +26,17 @@ project_name = service
 username = cinder
 password = $CINDER_PASSWORD
 
+# To tell guests that a volume of theirs has grown.
 [nova]
 region_name = $REGION
 interface = internal
+auth_url = http://$CONTROLLER:5000/v3
+auth_type = password
+project_domain_name = Default
+user_domain_name = Default
+project_name = service
+username = nova
+password = $NOVA_PASSWORD
 
 [oslo_concurrency]
 lock_path = /var/lib/cinder/tmp
