@@ -316,7 +316,8 @@ CONTENDERS: dict[str, Callable[[Place], Iterator[Row]]] = {
 }
 
 
-def main() -> None:
+def main() -> int:
+    """Measure and print the table; 1 where a contender failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--contenders", default=",".join(CONTENDERS))
     parser.add_argument("--folder", type=Path, help="for caches and images; else a temporary one")
@@ -331,17 +332,19 @@ def main() -> None:
         parser.error(f"{options.folder} is used, and a cold build finds nothing kept")
     top = options.folder or Path(tempfile.mkdtemp(prefix="rackseed-bench-", dir="/var/tmp"))
     try:
-        measured = run_all(names, top.absolute(), options.mirror)
+        rows, failed = run_all(names, top.absolute(), options.mirror)
     finally:
         if not options.folder:
             shutil.rmtree(top, ignore_errors=True)
-    show(measured)
+    show(rows)
+    return 1 if failed else 0
 
 
-def run_all(names: Sequence[str], top: Path, mirror: str) -> list[Row]:
-    """The rows of every build that came to its end."""
+def run_all(names: Sequence[str], top: Path, mirror: str) -> tuple[list[Row], list[str]]:
+    """The rows of every build that came to its end, and who did not."""
     machine = this_machine(run)
     rows: list[Row] = []
+    failed = []
     for name in names:
         if name == "mkosi" and not shutil.which("mkosi"):
             print("mkosi is not in PATH: left out", file=sys.stderr)
@@ -352,8 +355,9 @@ def run_all(names: Sequence[str], top: Path, mirror: str) -> list[Row]:
         try:
             rows.extend(CONTENDERS[name](Place(folder, mirror, machine, packages)))
         except (Failed, ImageError) as error:
+            failed.append(name)
             print(f"{name}: {error}", file=sys.stderr)
-    return rows
+    return rows, failed
 
 
 def show(rows: Sequence[Row]) -> None:
@@ -369,4 +373,4 @@ def show(rows: Sequence[Row]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
