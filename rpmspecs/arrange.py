@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from enum import Enum
 from itertools import groupby
 from pathlib import Path
@@ -106,7 +107,12 @@ def _without(entries: Iterable[Entry], remove: Sequence[str]) -> list[Entry]:
     entries = list(entries)
     known = {word for entry in entries for word in (entry.name, entry.nevra)}
     if unknown := [word for word in remove if word not in known]:
-        raise BadInput(f"the repository has no package {', '.join(unknown)}")
+        error = BadInput(f"the repository has no package {', '.join(unknown)} to remove")
+        names = sorted({entry.name for entry in entries})
+        near = [best for word in unknown for best in get_close_matches(word, names, n=1)]
+        if near:
+            error.add_note(f"did you mean {' or '.join(map(repr, near))}?")
+        raise error
     return [entry for entry in entries if not {entry.name, entry.nevra} & set(remove)]
 
 

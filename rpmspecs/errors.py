@@ -29,7 +29,7 @@ class ToolMissing(RpmError):
 
 
 class SigningFailed(RpmError):
-    """A key is missing or unfit, or a signature could not be made or verified."""
+    """A signature could not be made or verified."""
 
 
 class DiskFull(RpmError):

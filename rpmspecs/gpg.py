@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from rpmspecs.capture import Said, capture
 from rpmspecs.errors import BadInput, SigningFailed
 from rpmspecs.running import Programs
 from rpmspecs.tools import require_tool
@@ -43,6 +44,11 @@ class Gpg:
     def __call__(self, *words: str) -> str:
         argv = [require_tool("gpg", "gnupg"), *words]
         return self.programs.run(argv, env=self.environment, timeout=600)
+
+    def tried(self, *words: str) -> Said:
+        """The same, whatever the status."""
+        argv = [require_tool("gpg", "gnupg"), *words]
+        return capture(self.programs.start, argv, env=self.environment)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -133,16 +139,20 @@ def unlocking(passphrase: Passphrase | None) -> Iterator[tuple[str, ...]]:
 
 
 def read_passphrase(path: Path) -> Passphrase:
-    """The first line of a file or pipe. Raises BadInput when others may read it."""
+    """The first line of a file or pipe. Raises BadInput, also when others may read it."""
     try:
         if path.is_file() and path.stat().st_mode & 0o077:
             error = BadInput(f"{path} can be read by others, expected mode 0600")
             error.add_note(f"chmod 600 {path}")
             raise error
-        text = path.read_text(encoding="utf-8")
+        line = path.read_text(encoding="utf-8").partition("\n")[0]
     except OSError as cause:
         raise BadInput(f"{path}: {cause.strerror}, expected a file with a passphrase") from None
-    return Passphrase(text.split("\n", 1)[0])
+    except UnicodeDecodeError:
+        line = ""
+    if not line:
+        raise BadInput(f"{path} has no text in its first line, expected a passphrase")
+    return Passphrase(line)
 
 
 def _answers(path: Path) -> bool:

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
 
-from rpmspecs.errors import BadInput, RepositoryUnavailable
+from rpmspecs.capture import capture
+from rpmspecs.errors import BadInput, DiskFull, RepositoryUnavailable
+from rpmspecs.folders import is_full
 from rpmspecs.metadata import Listed, Repomd, parse_primary, parse_repomd, unpack
 from rpmspecs.rpmfile import read_rpms
 from rpmspecs.running import Programs
 from rpmspecs.sources import Source, cached, fetch
 from rpmspecs.states import CURRENT, INDEX, SOURCES
 from rpmspecs.steps import file_digest
-from rpmspecs.tools import require_tool
 from rpmspecs.versions import evr_key
 
 SILENCE: Final = 30.0
@@ -71,7 +72,7 @@ def find_srpms(
 
 def _plain(folder: Path, names: Sequence[str], programs: Programs) -> list[Path]:
     """The source packages that lie in a folder without metadata, all their versions' newest."""
-    rpms = [rpm for rpm in read_rpms(sorted(folder.glob("*.rpm")), programs.run) if rpm.source]
+    rpms = [rpm for rpm in read_rpms(sorted(folder.glob("*.rpm")), programs.start) if rpm.source]
     if not rpms:
         raise BadInput(f"{folder} holds no source packages, expected some")
     paths = {rpm.nevra: rpm.path for rpm in rpms}
@@ -152,7 +153,7 @@ def _file_name(href: str) -> str:
 def unpack_srpm(srpm: Path, cache: Path, programs: Programs) -> Path:
     """The spec of a source package, beside all that it carries; unpacked once for all builds.
 
-    Raises BadInput.
+    Raises BadInput, DiskFull.
     """
     folder = cache / file_digest(srpm) / "unpacked"
     if not folder.is_dir():
@@ -171,10 +172,17 @@ def unpack_srpm(srpm: Path, cache: Path, programs: Programs) -> Path:
 
 
 def _install(srpm: Path, folder: Path, programs: Programs) -> None:
-    rpm = require_tool("rpm", "rpm")
     files, database = folder / "files", folder / "rpmdb"
     for each in (files, database):
         each.mkdir()
     places = {"_topdir": folder, "_sourcedir": files, "_specdir": files, "_dbpath": database}
     defines = [word for item in places.items() for word in ("--define", f"{item[0]} {item[1]}")]
-    programs.run([rpm, *defines, "--install", "--nodeps", "--nosignature", str(srpm)])
+    said = capture(
+        programs.start, ["rpm", *defines, "--install", "--nodeps", "--nosignature", str(srpm)]
+    )
+    if said.status:
+        if is_full(folder):
+            raise DiskFull(f"{srpm.name} was not unpacked: no space left in {folder.parent}")
+        error = BadInput(f"{srpm} cannot be unpacked, expected a whole source package")
+        error.add_note(f"rpm says: {' '.join(said.err.split())}")
+        raise error

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from rpmspecs.arrange import Change as Change
 from rpmspecs.arrange import Make, Placed, arrange
 from rpmspecs.errors import BadInput, RepositoryUnavailable, SigningFailed
 from rpmspecs.metadata import parse_primary, parse_repomd, unpack
-from rpmspecs.rpmfile import RpmFile, read_rpms
+from rpmspecs.rpmfile import RpmFile, damaged, read_rpms
 from rpmspecs.running import Programs
 from rpmspecs.signing import Seen, Signer, Verifier, open_verifier
 from rpmspecs.spec import RELEASE, find_spec
@@ -67,16 +68,22 @@ def publish(
 
     Raises BadInput, SigningFailed, RepositoryUnavailable, DiskFull, and what `programs` raise.
     """
+    if change.remove and live_state(repository) is None:
+        raise BadInput(f"{repository} has no package to remove: nothing was published there yet")
     watch(f"looking at {len(change.add)} packages")
-    add = read_rpms(change.add, programs.run)
+    add = read_rpms(change.add, programs.start)
     public_key = signer.public_key()
-    with locked(repository), open_verifier(public_key, programs) as verifier:
+    with open_verifier(public_key, programs) as verifier, ExitStack() as stack:
+        signed = _signed(add, verifier)
+        stack.enter_context(locked(repository))  # which makes it, and what is damaged should not
         kept = states(repository)
         before = live_state(repository)
         if before is None:
-            add = [*read_rpms(_flat_packages(repository), programs.run), *add]
+            flat = read_rpms(_flat_packages(repository), programs.start)
+            signed |= _signed(flat, verifier)
+            add = [*flat, *add]
         url = change.url or (before.url if before else None)
-        placed = arrange(before, kept, add, change, signer.key.fingerprint, _signed(add, verifier))
+        placed = arrange(before, kept, add, change, signer.key.fingerprint, signed)
         same_frame = before and (before.key, before.url) == (signer.key.fingerprint, url)
         if before and same_frame and {p.entry for p in placed} == set(before.packages):
             return before
@@ -277,8 +284,8 @@ def _flat_packages(repository: Path) -> list[Path]:
 def _signed(add: Sequence[RpmFile], verifier: Verifier) -> set[Path]:
     """Those that the key signed. Raises BadInput when one is damaged."""
     found = verifier.look_at([rpm.path for rpm in add])
-    if damaged := [str(path) for path, seen in found.items() if seen is Seen.DAMAGED]:
-        raise BadInput("\n".join(f"{path} is damaged: its digests are wrong" for path in damaged))
+    if broken := [path for path, seen in found.items() if seen is Seen.DAMAGED]:
+        raise damaged(broken)
     return {path for path, seen in found.items() if seen is Seen.SIGNED}
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from rpmspecs.errors import SigningFailed
+from rpmspecs.errors import BadInput, SigningFailed
 from rpmspecs.gpg import Gpg, Passphrase, open_home, private_home, unlocking
 from rpmspecs.running import Programs
 from rpmspecs.tools import require_tool
@@ -17,7 +17,6 @@ FILES_AT_ONCE: Final = 200
 """Files on one command line."""
 KIND: Final = "rsa4096"
 """Of a key that we make: EL7's rpm knows no elliptic curves."""
-ARMOR: Final = b"-----BEGIN PGP PRIVATE KEY BLOCK-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def open_key(
     `name` is a file that holds a secret key, else a fingerprint, key id or part of an owner's name
     that is looked for in `homes`. An agent that runs already is used, and left alone.
 
-    Raises SigningFailed.
+    Raises BadInput, and SigningFailed where gpg's agent fails.
     """
     with ExitStack() as stack:
         path = Path(name).expanduser()
@@ -53,7 +52,7 @@ def open_key(
         gpg = stack.enter_context(open_home(home, programs))
         stack.enter_context(gpg.agent())
         if imported:
-            _import(gpg, path)
+            _import(gpg, path, home)
         key = _only(name, secret_keys(gpg, home), [home])
         signer = Signer(key, gpg, stack.enter_context(unlocking(passphrase)))
         signer.try_out()
@@ -65,7 +64,7 @@ def make_key(
 ) -> Key:
     """Make a key in `home`, which is made with mode 0700; it never expires.
 
-    Raises SigningFailed when there is one of that owner already.
+    Raises BadInput when there is one of that owner already.
     """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.chmod(0o700)
@@ -74,7 +73,7 @@ def make_key(
         stack.enter_context(gpg.agent())
         for key in secret_keys(gpg, home):
             if key.owner == owner:
-                error = SigningFailed(f"{home} holds a key of {owner} already")
+                error = BadInput(f"{home} holds a key of {owner} already")
                 error.add_note(f"use it:  --key {key.fingerprint}")
                 raise error
         before = {key.fingerprint for key in secret_keys(gpg, home)}
@@ -92,11 +91,21 @@ class Signer:
     _unlock: tuple[str, ...]
 
     def try_out(self) -> None:
-        """Sign something: the agent asks now for what it needs, not in the middle of work."""
+        """Sign something: the agent asks now for what it needs, not in the middle of work.
+
+        Raises BadInput for a wrong passphrase, SigningFailed for all else.
+        """
         with private_home() as folder:
             probe = folder / "probe"
             probe.write_bytes(b"probe")
-            self.sign_file(probe)
+            said = self._gpg.tried(*self._to_sign(probe, folder / "signature"))
+        if said.status and "Bad passphrase" in said.err:
+            raise BadInput(f"this is not the passphrase of the key {self.key.fingerprint}")
+        if said.status:
+            why = " ".join(dict.fromkeys(said.err.splitlines()))
+            error = SigningFailed(f"the key {self.key.fingerprint} cannot sign; {why}")
+            error.add_note("where gpg cannot ask for its passphrase:  --passphrase-file FILE")
+            raise error
 
     def public_key(self) -> str:
         """The public key, armored."""
@@ -125,10 +134,13 @@ class Signer:
         """A detached armored signature, `PATH.asc`."""
         signature = path.with_name(f"{path.name}.asc")
         signature.unlink(missing_ok=True)
+        self._gpg(*self._to_sign(path, signature))
+        return signature
+
+    def _to_sign(self, path: Path, signature: Path) -> Sequence[str]:
         user = ("--local-user", self.key.signs_with, "--digest-algo", "SHA256")
         make = ("--armor", "--output", str(signature), "--detach-sign", str(path))
-        self._gpg("--batch", *self._unlock, *user, *make)
-        return signature
+        return ("--batch", *self._unlock, *user, *make)
 
 
 class Seen(Enum):
@@ -260,28 +272,26 @@ def _home_of(name: str, homes: Sequence[Path], programs: Programs) -> Path:
 def _only(name: str, keys: Sequence[Key], homes: Sequence[Path]) -> Key:
     places = ", ".join(map(str, homes))
     if not keys:
-        error = SigningFailed(f"there is no key '{name}' that can sign in {places}")
+        error = BadInput(f"there is no key '{name}' that can sign in {places}")
         error.add_note("gpg --list-secret-keys shows yours; --make-key makes one")
         raise error
     if len(keys) > 1:
-        error = SigningFailed(f"{len(keys)} keys are called '{name}', expected one")
+        error = BadInput(f"{len(keys)} keys are called '{name}', expected one")
         error.add_note("name one: " + ", ".join(f"{k.fingerprint} ({k.owner})" for k in keys))
         raise error
     return keys[0]
 
 
-def _import(gpg: Gpg, path: Path) -> None:
+def _import(gpg: Gpg, path: Path, home: Path) -> None:
+    if gpg.tried("--batch", "--import", str(path)).status == 0 and secret_keys(gpg, home):
+        return
     try:
-        begin = path.read_bytes()[:4096]
+        path.open("rb").close()
     except OSError as cause:
-        raise SigningFailed(f"{path} cannot be read: {cause.strerror}") from None
-    if b"-----BEGIN" in begin and ARMOR not in begin:
-        error = SigningFailed(
-            f"{path} holds no secret key, and nothing is signed with a public one"
-        )
-        error.add_note("gpg --armor --export-secret-keys ID writes such a file")
-        raise error
-    gpg("--batch", "--import", str(path))
+        raise BadInput(f"{path} cannot be read: {cause.strerror}") from None
+    error = BadInput(f"{path} holds no secret key that can sign, expected one")
+    error.add_note("gpg --armor --export-secret-keys ID writes such a file")
+    raise error
 
 
 def _parts(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:

@@ -130,9 +130,12 @@ def write_record(state: State) -> None:
 def locked(repository: Path) -> Iterator[None]:
     """This repository for us alone, also against a publisher that is killed and comes again.
 
-    Raises BadInput when another has it.
+    Raises BadInput when another has it, or it cannot be one.
     """
-    (repository / STATES).mkdir(parents=True, exist_ok=True)
+    try:
+        (repository / STATES).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BadInput(f"{repository} is no folder, expected one for the repository") from None
     with (repository / ".lock").open("a+") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ import pytest
 
 from rpmspecs.errors import BadInput, DiskFull
 from rpmspecs.repo import Change, publish, repo_file, rollback
+from rpmspecs.rpmfile import read_rpms
 from rpmspecs.signing import Key, Signer, make_key, open_key
 from rpmspecs.states import State, live_state, states
 from tests.repository import PROGRAMS, Client, copied, make_rpm, serving
@@ -344,10 +345,42 @@ def test_nothing_is_published_that_is_no_package_or_damaged(repository, rpms, si
     damaged = copied(rpms["base-1"], tmp_path / "damaged")
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-8] + bytes(8))
-    with pytest.raises(BadInput, match="is damaged"):
+    with pytest.raises(BadInput, match=f"{damaged} is damaged, expected a whole"):
         publish(Change((damaged,)), repository, signer, PROGRAMS)
-    assert live_state(repository) is None
-    assert list((repository / "states").iterdir()) == []
+    with pytest.raises(BadInput, match="no package to remove: nothing was published there yet"):
+        publish(Change(remove=("app-fixture",)), repository, signer, PROGRAMS)
+    assert not repository.exists()
+    with pytest.raises(BadInput, match=r"text\.rpm is no folder, expected one for the repository"):
+        publish(Change((rpms["base-1"],)), tmp_path / "text.rpm", signer, PROGRAMS)
+
+
+def test_packages_are_damaged_in_one_sentence_wherever_they_are(rpms, tmp_path):
+    whole = rpms["base-1"].read_bytes()
+    step, size = len(whole) // 20, len(whole)
+    broken = [whole[:length] for length in range(step, size, step)]
+    broken += [whole[:at] + bytes(40) + whole[at + 40 :] for at in range(96, size, step)]
+    told = {}
+    for number, content in enumerate(broken):
+        path = tmp_path / f"{number}.rpm"
+        path.write_bytes(content)
+        try:
+            read_rpms([rpms["app-1"], path], PROGRAMS.start)  # a payload is not looked at here
+        except BadInput as error:
+            told[path] = str(error)
+    assert told == {path: f"{path} is damaged, expected a whole RPM" for path in told}
+    assert len(told) > 15
+
+
+def test_all_damaged_packages_are_told_together(rpms, tmp_path):
+    paths = [tmp_path / "1.rpm", rpms["base-1"], tmp_path / "2.rpm"]
+    for path in (paths[0], paths[2]):
+        path.write_bytes(rpms["base-1"].read_bytes()[:200])
+    with pytest.raises(BadInput) as caught:
+        read_rpms(paths, PROGRAMS.start)
+    assert str(caught.value).splitlines() == [
+        f"{path} is damaged, expected a whole RPM" for path in (paths[0], paths[2])
+    ]
+    assert caught.value.__notes__ == ["copy it again from where it was built, or build it again"]
 
 
 def test_another_key_signs_everything_anew(repository, client, rpms, signer, tmp_path):

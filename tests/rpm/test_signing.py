@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from provision.errors import ProgramFailed
-from rpmspecs.errors import SigningFailed
+from rpmspecs.errors import BadInput
 from rpmspecs.gpg import Passphrase, private_home
 from rpmspecs.signing import Key, Seen, make_key, open_key, open_verifier
 from tests.repository import PROGRAMS, copied, make_rpm
@@ -97,7 +97,7 @@ def test_a_passphrase_is_in_no_log_and_on_no_command_line(key, rpm, tmp_path, ca
 
 def test_a_wrong_passphrase_is_told_before_anything_is_done(key):
     with (
-        pytest.raises(ProgramFailed, match="Bad passphrase"),
+        pytest.raises(BadInput, match=f"this is not the passphrase of the key {key.fingerprint}"),
         open_key(key.fingerprint, [key.home], PROGRAMS, Passphrase("wrong")),
     ):
         pass
@@ -115,12 +115,13 @@ def test_a_key_in_a_file_signs_too_and_a_public_one_is_told_as_such(tmp_path):
     with open_key(str(tmp_path / "secret.asc"), [], PROGRAMS) as signer:
         assert signer.key.fingerprint == made.fingerprint
         assert signer.sign_file(tmp_path / "text").is_file()
-    with (
-        pytest.raises(SigningFailed, match="holds no secret key"),
-        open_key(str(tmp_path / "public.asc"), [], PROGRAMS),
-    ):
-        pass
-    with pytest.raises(SigningFailed, match=r"holds a key of Other <other@example\.org> already"):
+    for name in ("public.asc", "text"):
+        with (
+            pytest.raises(BadInput, match=f"{name} holds no secret key that can sign"),
+            open_key(str(tmp_path / name), [], PROGRAMS),
+        ):
+            pass
+    with pytest.raises(BadInput, match=r"holds a key of Other <other@example\.org> already"):
         make_key("Other <other@example.org>", made.home, PROGRAMS)
 
 
@@ -129,12 +130,12 @@ def test_an_unknown_or_doubtful_name_is_no_key(tmp_path):
     make_key("First <one@example.org>", home, PROGRAMS)
     make_key("Second <two@example.org>", home, PROGRAMS)
     with (
-        pytest.raises(SigningFailed, match="there is no key 'third'"),
+        pytest.raises(BadInput, match="there is no key 'third'"),
         open_key("third", [home, tmp_path / "none"], PROGRAMS),
     ):
         pass
     with (
-        pytest.raises(SigningFailed, match=r"2 keys are called 'example\.org'"),
+        pytest.raises(BadInput, match=r"2 keys are called 'example\.org'"),
         open_key("example.org", [home], PROGRAMS),
     ):
         pass

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -92,6 +93,7 @@ def publish(
       rackseed rpm publish --repository r --key ABCD1234 --url http://10.20.0.3/rpm/fedora-43
     """
     from rpmspecs import repo
+    from rpmspecs.rpmfile import read_rpms
 
     found = find_rpms(results or [])
     change = repo.Change(
@@ -104,6 +106,8 @@ def publish(
     if not change.add and not change.remove and not (key or make_key or url):
         raise BadInput("nothing to publish, expected RPMs, folders with RPMs, or --remove NAME")
     programs = our_programs()
+    if make_key and not key:
+        read_rpms(found, programs.start)  # no new key for what cannot be published
     with chosen_key(key, make_key, owner, passphrase_file, repository, programs) as signer:
         before = live_number(repository)
         with telling(Console(stderr=True)) as tell:
@@ -342,8 +346,7 @@ def source_date_epoch(text: str | None) -> int | None:
 
 def check_url(url: str | None) -> str | None:
     """A URL that dnf can use. Raises BadInput."""
-    schemes = ("http://", "https://", "ftp://", "file:///")
-    if url is not None and (not url.startswith(schemes) or any(c.isspace() for c in url)):
+    if url is not None and not re.fullmatch(r"((https?|ftp)://[^/\s]|file:///)\S*", url):
         raise BadInput(
             f"--url: {url!r} is no URL, expected one such as http://10.20.0.3/rpm/fedora-43"
         )

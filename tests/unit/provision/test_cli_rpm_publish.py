@@ -52,16 +52,25 @@ def test_a_time_is_a_number():
         (["results/f", "--key", "A", "--make-key"], "exclude each other"),
         (["results/f", "--key", "A", "--owner", "B"], "--owner is about a new key"),
         (["results/f", "--key", "A", "--url", "rpm/x"], "--url: 'rpm/x' is no URL"),
+        (["results/f", "--key", "A", "--url", "http://"], "--url: 'http://' is no URL"),
         (["results/f", "--key", "A", "--passphrase-file", "open"], "can be read by others"),
+        (["results/f", "--key", "A", "--passphrase-file", "binary"], "has no text in its first"),
+        (["results/f", "--key", "A", "--passphrase-file", "blank"], "has no text in its first"),
+        (["results/f", "--make-key"], "x.noarch.rpm is not an RPM"),
     ],
 )
 def test_one_mistake_is_one_sentence(results, monkeypatch, capsys, words, says):
     monkeypatch.chdir(results.parent)
+    monkeypatch.setattr("provision.cli.rpm.publish.our_keys", lambda: Path("keys"))
     Path("empty").mkdir()
     Path("open").touch(mode=0o644)
+    for name, content in (("binary", b"\xff\xfe"), ("blank", b"\nx")):
+        Path(name).touch(mode=0o600)
+        Path(name).write_bytes(content)
     assert invoke(["rpm", "publish", *words, "--repository", "repository"]) == 2
     assert says in capsys.readouterr().err
     assert not Path("repository").exists()
+    assert not Path("keys").exists()
 
 
 def test_a_repository_without_states_is_told(tmp_path, capsys):
