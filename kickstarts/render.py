@@ -52,7 +52,7 @@ def _values(plan: InstallPlan, kind: System) -> Mapping[str, object]:
         "time_servers": plan.time_servers if chosen is None else chosen,
         "keys_only": all(user.password is None for user in plan.administrators),
         "steps": steps_of(type(plan.role)),
-        "helpers": _scripts(_packages(type(plan.role)), "helpers", ".py"),
+        "helpers": helpers_of(type(plan.role)),
     }
 
 
@@ -90,6 +90,15 @@ def _command(device: str, link: Link, before: Sequence[str], after: Sequence[str
 def steps_of(role: type[Role]) -> Mapping[str, str]:
     """The scripts of a role by name, those of what it extends first."""
     return _scripts(_packages(role), "steps", ".sh")
+
+
+def helpers_of(role: type[Role]) -> Mapping[str, str]:
+    """The programs that a role's steps call, by file name."""
+    return {
+        name + suffix: text
+        for suffix in (".py", ".sh")
+        for name, text in _scripts(_packages(role), "helpers", suffix).items()
+    }
 
 
 def _packages(role: type[Role]) -> tuple[str, ...]:

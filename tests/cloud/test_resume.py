@@ -30,6 +30,6 @@ def test_after_the_last_failure_the_steps_come_to_their_end(rack, cloud):
 
 
 def test_nothing_half_made_is_left(cloud):
-    names = ("*.rackseed-new", "*.begun", "*.restart", "*.csr", "*.crt.new")
+    names = ("*.rackseed-new", "*.begun", "*.restart", "*.crt.new", "*.key.new")
     search = " -o ".join(f"-name '{name}'" for name in names)
     assert cloud.run("bash", "-c", f"find /etc /root /var/lib/rackseed {search}") == ""

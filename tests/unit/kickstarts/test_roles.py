@@ -13,7 +13,7 @@ import pytest
 import kickstarts.roles
 from kickstarts.errors import BadValue, UnknownRole
 from kickstarts.plan import SecretsSource
-from kickstarts.render import render, steps_of
+from kickstarts.render import helpers_of, render, steps_of
 from kickstarts.roles import by_metapackage, roles
 from kickstarts.validate import read
 from kickstarts.values import Secret
@@ -141,7 +141,9 @@ def test_each_secret_of_a_role_is_used(name):
 def test_shellcheck_has_nothing_to_say_about_steps(name, tmp_path):
     require_tool("shellcheck")
     files = [TEMPLATES / "steps" / each for each in ("run.sh", "functions.sh", "scrub.sh")]
-    for step, text in steps_of(roles()[name]).items():
+    helpers = helpers_of(roles()[name])
+    scripts = {each: text for each, text in helpers.items() if each.endswith(".sh")}
+    for step, text in {**steps_of(roles()[name]), **scripts}.items():
         files.append(tmp_path / step)
         files[-1].write_text(text)
     done = subprocess.run(

@@ -67,9 +67,10 @@ if [ "$MIGRATION" = tls ]; then
     install -d -m 0755 /etc/pki/CA /etc/pki/libvirt
     install -d -m 0750 -g "$group" /etc/pki/libvirt/private /etc/pki/qemu
     key_for 'tls hosts' >"$work/authority.key"
-    # The last file that is placed says that all are there, and of which secret.
-    placed=$(openssl x509 -in /etc/pki/CA/cacert.pem -noout -pubkey 2>/dev/null) || placed=
-    if [ "$placed" != "$(openssl pkey -in "$work/authority.key" -pubout)" ]; then
+    # The last file that is placed says that all are there, until when, and of which secret.
+    placed=/etc/pki/CA/cacert.pem
+    if ! openssl x509 -in "$placed" -noout -checkend $((60 * 24 * 60 * 60)) >/dev/null 2>&1 ||
+        [ "$(openssl x509 -in "$placed" -noout -pubkey)" != "$(openssl pkey -in "$work/authority.key" -pubout)" ]; then
         cat >"$work/authority.cnf" <<'END'
 [req]
 distinguished_name = name
@@ -102,7 +103,7 @@ END
             place 0644 host.crt "/etc/pki/qemu/$side-cert.pem"
             place 0640 host.key "/etc/pki/qemu/$side-key.pem"
         done
-        place 0644 authority.crt /etc/pki/CA/cacert.pem
+        place 0644 authority.crt "$placed"
         ! command -v restorecon >/dev/null || restorecon -R /etc/pki
         # Who served with others; guests stay.
         for door in virtproxyd.service libvirtd.service; do
