@@ -1,9 +1,10 @@
-"""In which files two images differ, and in what: contents, modes, owners, times."""
+"""In which files two images differ, and in what: contents, modes, owners, times, attributes."""
 
+import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,15 @@ class What(Enum):
     OWNER = "owner"
     TIME = "time"
     """Of the last modification."""
+    ATTRIBUTES = "attributes"
+    """Extended ones: capabilities, access control lists, SELinux' labels."""
 
 
 VARYING: Mapping[str, tuple[What, ...]] = {
-    "var/log/*": (What.TIME,),
+    "var/log": (What.TIME,),
 }
-"""In what two builds of the same may differ, by shell patterns of paths; all that is left of it
-when SOURCE_DATE_EPOCH is given. Why is told in docs/building-images.md."""
+"""In what files at any depth below a folder may differ in two builds of the same; all that is left
+of it when SOURCE_DATE_EPOCH is given. Why is told in docs/building-images.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,10 @@ class FileChange:
     """A path that is not the same in both."""
 
     path: str
-    """Without a leading slash."""
+    """Without a leading slash; empty for the root."""
     what: tuple[What, ...]
+    kind: Kind = Kind.FILE
+    """In the new one, if it is there."""
 
     def __str__(self) -> str:
         return f"/{self.path}: {', '.join(one.value for one in self.what)}"
@@ -51,10 +56,24 @@ class FileChange:
 
 def is_expected(change: FileChange) -> bool:
     """Whether two builds of the same may differ so."""
-    return any(
-        fnmatch(change.path, pattern) and set(change.what) <= set(what)
-        for pattern, what in VARYING.items()
+    return change.kind is Kind.FILE and any(
+        change.path.startswith(f"{folder}/") and set(change.what) <= set(what)
+        for folder, what in VARYING.items()
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is compared of one path."""
+
+    kind: Kind
+    size: int
+    content: bytes
+    """A digest of a file's bytes, or where a link points to."""
+    mode: int
+    owner: tuple[int, int]
+    modified: int
+    attributes: Mapping[str, bytes]
 
 
 def compare_files(old: Path, new: Path) -> list[FileChange]:
@@ -63,43 +82,55 @@ def compare_files(old: Path, new: Path) -> list[FileChange]:
     Raises Unreadable, also for an image of which a part cannot be read; OSError.
     """
     check_images((old, new))
-    with open_image(old) as before, open_image(new) as after:
-        for path, image in ((old, before), (new, after)):
-            if image.unread:
-                raise Unreadable(f"{path}: files cannot be compared: {'; '.join(image.unread)}")
-        return list(changes(before.tree, after.tree))
+    return list(changes(_read(old), _read(new)))
 
 
-def changes(old: Tree, new: Tree) -> Iterator[FileChange]:
-    """The same for two trees."""
-    before, after = dict(old.walk()), dict(new.walk())
-    for path in sorted(before.keys() | after.keys()):
-        if path not in before:
-            yield FileChange(path, (What.ADDED,))
-        elif path not in after:
-            yield FileChange(path, (What.REMOVED,))
-        elif what := tuple(_differs(path, old, new, before, after)):
-            yield FileChange(path, what)
+def facts(tree: Tree) -> dict[str, Facts]:
+    """Of every path, the root too. Raises Unreadable."""
+    root = tree.entry("")
+    found = {"": _facts(tree, "", root)} if root else {}
+    return found | {path: _facts(tree, path, entry) for path, entry in tree.walk()}
 
 
-def _differs(
-    path: str, old: Tree, new: Tree, before: Mapping[str, Entry], after: Mapping[str, Entry]
-) -> Iterator[What]:
-    one, other = before[path], after[path]
+def changes(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> Iterator[FileChange]:
+    """From one to the other."""
+    for path in sorted(old.keys() | new.keys()):
+        one, other = old.get(path), new.get(path)
+        if one and other:
+            if what := tuple(_differs(one, other)):
+                yield FileChange(path, what, other.kind)
+        elif there := one or other:
+            yield FileChange(path, (What.REMOVED if one else What.ADDED,), there.kind)
+
+
+def _read(path: Path) -> dict[str, Facts]:
+    with open_image(path) as image:
+        if image.unread:
+            raise Unreadable(f"{path}: files cannot be compared: {'; '.join(image.unread)}")
+        return facts(image.tree)
+
+
+def _facts(tree: Tree, path: str, entry: Entry) -> Facts:
+    content = b""
+    if entry.kind is Kind.FILE:
+        content = hashlib.blake2b(tree.read(path) or b"").digest()
+    elif entry.kind is Kind.LINK:
+        content = os.fsencode(tree.link(path))
+    owner, attributes = (entry.owner, entry.group), tree.attributes(path)
+    return Facts(entry.kind, entry.size, content, entry.mode, owner, entry.modified, attributes)
+
+
+def _differs(one: Facts, other: Facts) -> Iterator[What]:
     if one.kind is not other.kind:
         yield What.KIND
         return
-    if one.size != other.size or not _same(path, one.kind, old, new):
+    if (one.size, one.content) != (other.size, other.content):
         yield What.CONTENT
     if one.mode != other.mode:
         yield What.MODE
-    if (one.owner, one.group) != (other.owner, other.group):
+    if one.owner != other.owner:
         yield What.OWNER
     if one.modified != other.modified:
         yield What.TIME
-
-
-def _same(path: str, kind: Kind, old: Tree, new: Tree) -> bool:
-    if kind is Kind.LINK:
-        return old.link(path) == new.link(path)
-    return kind is not Kind.FILE or old.read(path) == new.read(path)
+    if one.attributes != other.attributes:
+        yield What.ATTRIBUTES

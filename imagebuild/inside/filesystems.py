@@ -12,6 +12,7 @@ import pyfsext
 import pyfsfat
 import pyfsxfs
 
+from imagebuild.inside.attributes import Attributes, ext_reader, from_xfs
 from imagebuild.inside.disk import Part
 from imagebuild.inside.errors import Unreadable
 from imagebuild.inside.tree import Entry, FileSystem, Kind
@@ -104,7 +105,7 @@ def open_file_system(part: Part, type_: str) -> FileSystem:
         root = volume.get_root_directory()
     except OSError as error:
         raise Unreadable(f"the {type_} file system cannot be read: {_first(error)}") from error
-    return Libyal(volume, root, type_)
+    return Libyal(volume, root, type_, _ATTRIBUTES[type_](part))
 
 
 def _check_features(features: int) -> None:
@@ -124,6 +125,19 @@ _READERS: Mapping[str, Any] = {"ext4": pyfsext, "xfs": pyfsxfs, "vfat": pyfsfat}
 """libyal's libraries: https://github.com/libyal"""
 
 
+def _ext_attributes(part: Part) -> "_AttributesOf":
+    read = ext_reader(part)
+    return lambda entry: read(entry.inode_number)
+
+
+_AttributesOf = Callable[[Any], Attributes]
+_ATTRIBUTES: Mapping[str, Callable[[Part], _AttributesOf]] = {
+    "ext4": _ext_attributes,
+    "xfs": lambda _: from_xfs,
+    "vfat": lambda _: lambda _: {},
+}
+
+
 @dataclass(slots=True)
 class Libyal:
     """A file system read by one of libyal's libraries."""
@@ -131,6 +145,7 @@ class Libyal:
     volume: Any
     root: Any
     type: str
+    attributes_of: _AttributesOf
     _folders: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def entry(self, path: str) -> Entry | None:
@@ -152,6 +167,13 @@ class Libyal:
     def link(self, path: str) -> str:
         found = self._find(path)
         return "" if found is None else str(found.symbolic_link_target or "")
+
+    def attributes(self, path: str) -> Attributes:
+        found = self._find(path)
+        try:
+            return {} if found is None else self.attributes_of(found)
+        except Unreadable as error:
+            raise Unreadable(f"/{path} on {self.type}: {error}") from error
 
     def extents(self, path: str) -> Sequence[tuple[int, int]] | None:
         found = self._find(path)

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,9 @@ from imagebuild.inside.tree import Entry, FileSystem
 
 _AS_IS = os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | _AS_IS
+
+_TWICE = "trusted.SGI_ACL_"
+"""Access control lists once more, in the form that xfs has for them."""
 
 
 class Folder:
@@ -48,6 +51,15 @@ class Folder:
     def link(self, path: str) -> str:
         with self._parent(path) as (folder, name):
             return os.readlink(name, dir_fd=folder)
+
+    def attributes(self, path: str) -> Mapping[str, bytes]:
+        with self._parent(path) as (folder, name):
+            itself = f"/proc/self/fd/{folder}/{name}"  # these calls know no folder's descriptor
+            return {
+                one: os.getxattr(itself, one, follow_symlinks=False)
+                for one in os.listxattr(itself, follow_symlinks=False)
+                if not one.startswith(_TWICE)
+            }
 
     def extents(self, path: str) -> Sequence[tuple[int, int]] | None:
         return None

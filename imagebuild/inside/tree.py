@@ -76,6 +76,9 @@ class FileSystem(Protocol):
     def link(self, path: str) -> str:
         """Where a link points to."""
 
+    def attributes(self, path: str) -> Mapping[str, bytes]:
+        """Extended attributes by the names that Linux has for them. Raises Unreadable."""
+
     def extents(self, path: str) -> Sequence[tuple[int, int]] | None:
         """Where a file's bytes lie in the partition, offset and size; None where unknown."""
 
@@ -98,6 +101,9 @@ class Below:
 
     def link(self, path: str) -> str:
         return self.system.link(self._whole(path))
+
+    def attributes(self, path: str) -> Mapping[str, bytes]:
+        return self.system.attributes(self._whole(path))
 
     def extents(self, path: str) -> Sequence[tuple[int, int]] | None:
         return self.system.extents(self._whole(path))
@@ -165,6 +171,14 @@ class Tree:
         if real is None or entry is None or entry.kind is not Kind.LINK:
             return ""
         return self._link(real)
+
+    def attributes(self, path: str) -> Mapping[str, bytes]:
+        """Extended attributes of what has this name, by the names that Linux has for them."""
+        real = self.real(path)
+        if real is None:
+            return {}
+        system, within = self._at(real)
+        return system.attributes(within)
 
     def read(self, path: str, limit: int = MOST_BYTES) -> bytes | None:
         """The first `limit` bytes of a file, links followed; None where there is no file."""

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import stat
+import struct
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,7 @@ def test_the_library_and_the_kernel_read_the_same(type_, tmp_path):
     (tree / "etc/shadow").chmod(0o640)
     os.chown(tree / "etc/shadow", 12, 34)
     os.mkfifo(tree / "run-pipe")
+    _give_attributes(tree / "etc")
     path = _file_system(type_, tmp_path, tree)
     kind = type_.partition("-")[0]
     size = path.stat().st_size
@@ -232,6 +234,12 @@ def test_the_library_and_the_kernel_read_the_same(type_, tmp_path):
                 assert ours.read(name) == theirs.read(name), name
             elif entry.kind is Kind.LINK:
                 assert ours.link(name) == theirs.link(name), name
+            if type_ != "ext4-meta":
+                assert ours.attributes(name) == theirs.attributes(name), name
+        assert len(theirs.attributes("etc")) == 6
+        if type_ == "ext4-meta":
+            with pytest.raises(Unreadable, match="meta_bg cannot be read"):
+                ours.attributes("etc")
     assert run(require_tool("losetup", "mount"), "--associated", path) == ""
 
 
@@ -351,6 +359,19 @@ def _everything() -> dict[str, str]:
     files = {**CLEAN, "etc/long": f"-> {'x/' * 60}", "etc/short": "-> fstab"}
     files |= {f"usr/share/many/file-with-a-name-{number}": str(number) for number in range(2000)}
     return files | {"usr/share/large": "0123456789abcdef" * 40000, "usr/share/ümlaut": "x"}
+
+
+def _give_attributes(folder: Path) -> None:
+    """Some of each kind, one larger than what fits into an inode."""
+    entries = ((1, 7, -1), (2, 6, 1000), (4, 5, -1), (8, 4, 34), (0x10, 7, -1), (0x20, 5, -1))
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    for name in ("system.posix_acl_access", "system.posix_acl_default"):
+        os.setxattr(folder, name, acl)
+    os.setxattr(folder, "security.capability", bytes.fromhex("0100000200200000" + "00" * 12))
+    os.setxattr(folder, "user.large", b"0123456789" * 40)
+    os.setxattr(folder, "user.empty", b"")
+    os.setxattr(folder, "trusted.ours", b"x")
+    os.setxattr(folder / "short", "security.ours", b"x", follow_symlinks=False)
 
 
 def _file_system(type_: str, folder: Path, tree: Path) -> Path:
