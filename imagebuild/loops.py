@@ -4,10 +4,12 @@ import ctypes
 import fcntl
 import logging
 import os
+import stat
 import struct
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -24,15 +26,15 @@ PATIENCE = 10.0
 
 
 def attached() -> Iterator[tuple[Path, str]]:
-    """Every loop device in use and the path that its file had when it was attached."""
+    """Every loop device in use that we may open, and the path its file had when it was attached.
+
+    The path in /sys/block will not do: for a file in a tmpfs of a build's own it begins there.
+    """
     for entry in sorted(Path("/sys/block").glob("loop*")):
         device = Path("/dev", entry.name)
         with suppress(OSError):
-            descriptor = os.open(device, os.O_RDONLY)
-            try:
+            with _opened(device) as descriptor:
                 info = fcntl.ioctl(descriptor, LOOP_GET_STATUS64, bytes(INFO_SIZE))
-            finally:
-                os.close(descriptor)
             name = info[NAME_OFFSET : NAME_OFFSET + NAME_SIZE].split(b"\0")[0]
             yield device, os.fsdecode(name)
 
@@ -64,11 +66,33 @@ def detach_below(folder: Path) -> list[Path]:
 
 def _detach(device: Path) -> None:
     """Detach a device's file, now or when its last user is gone."""
-    descriptor = os.open(device, os.O_RDONLY)
-    try:
+    with _opened(device) as descriptor:
         fcntl.ioctl(descriptor, LOOP_CLR_FD)
+
+
+@contextmanager
+def _opened(device: Path) -> Iterator[int]:
+    """A loop device to ask or to tell something, also where /dev lacks it.
+
+    A container's /dev has only the nodes that were there when it began, and a build with device
+    nodes of its own may have taken any other; who could make those can make one here.
+    """
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        descriptor = _open_by_number(device.name)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _open_by_number(name: str) -> int:
+    major, minor = map(int, Path("/sys/block", name, "dev").read_text("ascii").split(":"))
+    with tempfile.TemporaryDirectory(dir="/dev", prefix="rackseed-") as folder:
+        node = Path(folder, name)
+        os.mknod(node, stat.S_IFBLK | 0o600, os.makedev(major, minor))
+        return os.open(node, os.O_RDONLY | os.O_CLOEXEC)
 
 
 # linux/blkpg.h
@@ -81,12 +105,8 @@ def _drop_partitions(device: Path) -> None:
     for part in sorted(Path("/sys/block", device.name).glob(f"{device.name}p*")):
         number = int(part.name.rpartition("p")[2])
         body = bytearray(struct.pack("qqi", 0, 0, number) + bytes(64 + 64 + 4))
-        with suppress(OSError):
-            descriptor = os.open(device, os.O_RDONLY)
-            try:
-                _blkpg(descriptor, body)
-            finally:
-                os.close(descriptor)
+        with suppress(OSError), _opened(device) as descriptor:
+            _blkpg(descriptor, body)
 
 
 def _blkpg(descriptor: int, body: bytearray) -> None:
