@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -99,7 +99,8 @@ def prove(
     work: Path,
     accelerator: Accelerator | None = None,
     stopping: Event | None = None,
-    memory: int = 1536,
+    *,
+    memory: int,
 ) -> Proof:
     """Boot copies of a qcow2 or raw image, at least two, at least one by each firmware.
 
@@ -112,10 +113,7 @@ def prove(
         size, format_ = disk.data.size, disk.format
     chosen = [*firmwares, *firmwares][: max(COPIES, len(firmwares))]
     guests = [
-        replace(
-            _guest(f"proof{number}", firmware, image, format_, size, tools, work, programs),
-            memory=memory,
-        )
+        _guest(f"proof{number}", firmware, memory, image, format_, size, tools, work, programs)
         for number, firmware in enumerate(chosen, 1)
     ]
     try:
@@ -148,6 +146,7 @@ def proof_path(image: Path) -> Path:
 def _guest(
     name: str,
     firmware: Firmware,
+    memory: int,
     image: Path,
     format_: str,
     size: int,
@@ -166,7 +165,7 @@ def _guest(
         variables = work / f"{name}.vars"
         shutil.copyfile(tools.ovmf_vars, variables)
     console, report = work / f"{name}.console", work / f"{name}.report"
-    return Guest(name, firmware, disk, seed, console, report, variables)
+    return Guest(name, firmware, memory, disk, seed, console, report, variables)
 
 
 def _run(

@@ -61,6 +61,8 @@ class Guest:
 
     name: str
     firmware: Firmware
+    memory: int
+    """In MiB."""
     disk: Path
     seed: Path
     console: Path
@@ -68,8 +70,6 @@ class Guest:
     """What the guest says on its second serial port."""
     variables: Path | None
     """Its own UEFI variables; None in BIOS."""
-    memory: int = 1536
-    """In MiB."""
 
 
 def find_tools(firmwares: Sequence[Firmware]) -> Tools:

@@ -1,8 +1,9 @@
 """Make what RPM images are built from in tests: mirrors and a base image, all fixtures.
 
-    python -m tests.fixture_images OUTPUT
+    python -m tests.fixture_images --base BASE OUTPUT
 
-writes OUTPUT/mirror with `rocky/9` and `centos/7.9.2009` as their mirrors lay them out, and
+takes the repository `fixture` of `tests.fixture_distribution` from BASE. It writes OUTPUT/mirror
+with `rocky/9` and `centos/7.9.2009` as their mirrors lay them out, and
 OUTPUT/fixture-centos-7.qcow2. Needs root. The packages are cut from Debian like those of
 `tests.fixture_distribution`, whose word about what that proves holds here too, and signed by a
 key that is thrown away.
@@ -38,6 +39,10 @@ def main() -> None:
     words.add_argument("output", type=Path, help="a folder; its `mirror` must not exist")
     words.add_argument("--base", type=Path, required=True, help="the repository `fixture`")
     given = words.parse_args()
+    if (given.output / "mirror").exists():
+        words.error(f"{given.output / 'mirror'} exists, expected a place for a new one")
+    if not (given.base / "repodata").is_dir():
+        words.error(f"{given.base} is no repository, expected `fixture` of fixture_distribution")
     given.output.mkdir(parents=True, exist_ok=True)
     make_mirror(given.output / "mirror", given.base)
     make_base_image(given.output / "fixture-centos-7.qcow2", given.output / "mirror")

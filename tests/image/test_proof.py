@@ -56,7 +56,7 @@ def test_an_image_that_does_not_boot_is_told_from_its_console(tmp_path, monkeypa
     monkeypatch.setattr(proof_module, "TIMEOUTS", {Accelerator.TCG: 6.0, Accelerator.KVM: 6.0})
     image = tmp_path / "image.qcow2"
     run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "8M"])
-    found = prove(image, [Firmware.BIOS], PROGRAMS, tmp_path, Accelerator.TCG)
+    found = prove(image, [Firmware.BIOS], PROGRAMS, tmp_path, Accelerator.TCG, memory=512)
     assert len(found.boots) == 2
     assert "bios: no word from cloud-init within" in found.problems[0]
     assert any("No bootable device" in problem for problem in found.problems)
@@ -73,7 +73,7 @@ def test_a_proof_that_is_stopped_leaves_nothing_behind(tmp_path):
     timer.start()
     begun = time.monotonic()
     with pytest.raises(Stopped):
-        prove(image, [Firmware.BIOS], PROGRAMS, tmp_path, Accelerator.TCG, stopping)
+        prove(image, [Firmware.BIOS], PROGRAMS, tmp_path, Accelerator.TCG, stopping, memory=512)
     assert time.monotonic() - begun < 30
     assert subprocess.run(["pgrep", "-f", str(tmp_path)], check=False).returncode == 1
     assert [path.name for path in tmp_path.glob("*.qcow2")] == ["image.qcow2"]

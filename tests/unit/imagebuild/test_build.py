@@ -238,7 +238,7 @@ def test_an_image_asks_for_the_memory_in_which_it_was_proven(first: Workbench) -
     assert isinstance(asked, int)
     assert asked == load_recipe("debian-12").memory == 512
     here = Path("/x")
-    guest = Guest("proof1", Firmware.BIOS, here, here, here, here, None, memory=asked)
+    guest = Guest("proof1", Firmware.BIOS, asked, here, here, here, here, None)
     words = argv(guest, Tools(here, None, None), Accelerator.KVM)
     assert words[words.index("-m") + 1] == str(asked)
 

@@ -89,7 +89,7 @@ def test_the_seed_is_json_that_cloud_init_reads_and_starts_the_script_beside_its
 def test_the_machine_reaches_no_network_and_never_writes_the_image():
     here = Path("/work,1")
     guest = Guest(
-        "proof1", Firmware.UEFI, here / "d", here / "s", here / "c", here / "r", here / "v"
+        "proof1", Firmware.UEFI, 512, here / "d", here / "s", here / "c", here / "r", here / "v"
     )
     words = argv(guest, TOOLS, Accelerator.KVM)
     assert "user,id=network,restrict=on" in words
