@@ -20,7 +20,7 @@ def diff(
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one.")],
     files: Annotated[
         bool,
-        typer.Option("--files", help="Compare every file too: content, mode, owner, time, attributes."),
+        typer.Option("--files", help="Every file too: content, mode, owner, time, attributes."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
