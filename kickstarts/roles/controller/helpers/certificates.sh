@@ -19,7 +19,7 @@ place() {  # FILE MODE: whole under its name, or not there
 }
 
 issue() {  # stdin: the request, names and all
-    openssl x509 -req -copy_extensions copy -days 825 -CA "$authority.crt" -CAkey "$authority.key" \
+    openssl x509 -req -in - -copy_extensions copy -days 825 -CA "$authority.crt" -CAkey "$authority.key" \
         -set_serial "0x$(openssl rand -hex 16)" -out "$controller.crt.new"
     place "$controller.crt" 0644
     # The proxy of consoles reads it anew for each of them.
