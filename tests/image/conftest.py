@@ -1,5 +1,6 @@
 """The image that several tests look at, built once, for real."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,12 @@ def build_way(tmp_path_factory: pytest.TempPathFactory, image_cache: Path) -> Wa
 def debian_12(build_way: Way) -> Built:
     """`build-image debian-12`, sealed."""
     return build_image(load_recipe("debian-12"), build_way)
+
+
+@pytest.fixture(scope="session")
+def debian_12_gpu(
+    debian_12: Built, build_way: Way, tmp_path_factory: pytest.TempPathFactory
+) -> Built:
+    """`build-image debian-12-gpu`: ready for GPUs, from the first root of the other."""
+    settings = replace(build_way.settings, output=tmp_path_factory.mktemp("gpu"))
+    return build_image(load_recipe("debian-12-gpu"), replace(build_way, settings=settings))

@@ -38,9 +38,13 @@ def _tools() -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_debian_12_proves_itself_by_bios_and_by_uefi(debian_12: Built, tmp_path: Path):
-    both, memory = [Firmware.BIOS, Firmware.UEFI], debian_12.recipe.memory
-    found = prove(debian_12.path, both, PROGRAMS, tmp_path, memory=memory)
+@pytest.mark.parametrize("name", ["debian_12", "debian_12_gpu"])
+def test_debian_12_proves_itself_by_bios_and_by_uefi(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+):
+    built: Built = request.getfixturevalue(name)
+    both, memory = [Firmware.BIOS, Firmware.UEFI], built.recipe.memory
+    found = prove(built.path, both, PROGRAMS, tmp_path, memory=memory)
     assert found.problems == (), (tmp_path / "proof1.console").read_text(errors="replace")[-3000:]
     first, second = demand(found).boots
     assert (first.firmware, second.firmware) == (Firmware.BIOS, Firmware.UEFI)

@@ -450,13 +450,20 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.2)
 
 
-def test_debian_12_as_built_arrives_with_what_its_recipe_says(lab: Cloud, debian_12: Built) -> None:
-    done = upload(lab, debian_12.path, "--json")
+@pytest.mark.parametrize("name", ["debian_12", "debian_12_gpu"])
+def test_debian_12_as_built_arrives_with_what_its_recipe_says(
+    lab: Cloud, name: str, request: pytest.FixtureRequest
+) -> None:
+    built: Built = request.getfixturevalue(name)
+    done = upload(lab, built.path, "--json")
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr, "it is sealed"
     (image,) = everything(lab).values()
-    assert (image["name"], image["os_distro"]) == ("debian-12", "debian")
-    assert image["os_hash_value"] == hashed(debian_12.path)
+    assert image["name"] == built.recipe.name
+    wanted = built.recipe.properties
+    assert wanted["os_distro"] == "debian"
+    assert {key: image[key] for key in wanted} == dict(wanted)
+    assert image["os_hash_value"] == hashed(built.path)
     assert image["virtual_size"] <= image["min_disk"] << 30
 
 
