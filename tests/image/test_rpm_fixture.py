@@ -7,7 +7,7 @@ the fixtures takes two minutes of CPU time once, the images one and a half, from
 
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +15,14 @@ import pytest
 
 from imagebuild.build import Built, Way, build_image
 from imagebuild.inside.image import Image, open_image
+from imagebuild.proof import demand, prove
+from imagebuild.proof_machine import Firmware
 from imagebuild.recipes import load_recipe
+from imagebuild.running import Programs
+from imagebuild.seal.verify import verify_image
+from provision.run import run, start
 from tests.fixture_distribution import cache, make, names
+from tests.fixture_images.base_image import LEFT
 from tests.fixture_images.cache import BASE_IMAGE, MIRROR, cached
 from tests.repository import serving
 from tests.tools import require_tool
@@ -144,6 +150,17 @@ def test_a_fixture_of_centos_7_ready_for_gpus_is_built_whole_and_sealed(centos7_
         assert "modprobe.blacklist=nouveau" in (tree.text("boot/grub2/grub.cfg") or "")
 
 
+def test_what_an_image_of_others_carries_is_found_and_ours_has_none_of_it(
+    fixtures: Path, centos7_gpu: Built
+):
+    report = verify_image(fixtures / BASE_IMAGE)
+    found = {finding.path for finding in report.findings}
+    rows = {finding.row.name for finding in report.findings}
+    assert set(LEFT) & found == set(LEFT) - {"etc/dracut.conf.d/fixture.conf", "etc/default/grub"}
+    assert {"account-backups", "temporary-files"} <= rows, "what installing packages left"
+    assert verify_image(centos7_gpu.path).findings == ()
+
+
 def test_an_old_systemd_gets_an_empty_machine_id(centos7_gpu: Built):
     with open_image(centos7_gpu.path) as image:
         assert image.tree.text("etc/machine-id") == ""
@@ -181,3 +198,16 @@ def test_what_was_kept_needs_no_mirror(rocky_9: Built, fixture_way: Way, tmp_pat
     again = build("rocky-9", way, tmp_path, mirror=mirror, offline=True, output=tmp_path)
     assert again.skipped == "system"
     assert again.report.sealed
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "firmwares"),
+    [("rocky_9", (Firmware.BIOS, Firmware.UEFI)), ("centos7_gpu", (Firmware.BIOS,))],
+)
+def test_a_fixture_boots(
+    name: str, firmwares: Sequence[Firmware], request: pytest.FixtureRequest, tmp_path: Path
+):
+    built: Built = request.getfixturevalue(name)
+    programs = Programs(run, start)
+    demand(prove(built.path, firmwares, programs, tmp_path, memory=built.recipe.memory))
