@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rpmspecs.backend import Backend
 from rpmspecs.buildlog import failing_lines
@@ -190,13 +190,18 @@ class KojiBackend:
             session.logout()
 
 
-def connection(
-    profile: str, user: str | None = None, password: str | None = None
-) -> tuple[Connect, str | None]:
-    """How to log in by a profile of Koji's own configuration (`/etc/koji.conf.d`, `~/.koji`).
+class Hub(NamedTuple):
+    """What a profile of Koji's own configuration says of a hub."""
 
-    `user` and `password` are for hubs without Kerberos and certificates. Returns also the
-    profile's topurl.
+    connect: Connect
+    topurl: str | None
+    poll_s: float
+
+
+def read_profile(profile: str, user: str | None = None, password: str | None = None) -> Hub:
+    """A profile of Koji's own configuration (`/etc/koji.conf.d`, `~/.koji`).
+
+    `user` and `password` are for hubs without Kerberos and certificates.
 
     Raises ToolMissing without the library, BadInput for a profile that is not there.
     """
@@ -211,7 +216,7 @@ def connection(
     except koji.ConfigurationError as error:
         raise BadInput(f"Koji's configuration: {error}") from error
     login = {"user": user, "password": password}
-    return lambda: log_in({**options, **login}), options["topurl"]
+    return Hub(lambda: log_in({**options, **login}), options["topurl"], options["poll_interval"])
 
 
 def log_in(options: Mapping[str, Any]) -> Session:

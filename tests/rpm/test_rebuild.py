@@ -1,5 +1,6 @@
 """Source packages of another repository become specs that are built in order."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,18 @@ def test_they_are_built_for_another_target_in_order(
     assert invoke([*words, "--backend", "chroot", "--results", str(results)]) == 0
     made = sorted(path.name for path in results.rglob("*.noarch.rpm"))
     assert made == ["aaa-fixture-1-1.noarch.rpm", "zzz-fixture-10-1.noarch.rpm"]
+
+
+def test_mock_is_configured_as_asked(repository, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    words = ["rpm", "rebuild", "zzz-fixture", "--from", str(repository), "--target", "rocky-10"]
+    words += ["--backend", "mock", "--isolation", "simple", "--dry-run", "--json"]
+    configurations = []
+    for bootstrap in (["--no-bootstrap"], ["--bootstrap-image", "example.org/rocky:10"]):
+        assert invoke([*words, *bootstrap]) == 0
+        configurations.append(json.loads(capsys.readouterr().out)["mock"]["rocky-10"])
+    none, image = configurations
+    for text in configurations:
+        assert "config_opts['isolation'] = 'simple'" in text
+    assert "config_opts['use_bootstrap'] = False" in none
+    assert "config_opts['bootstrap_image'] = 'example.org/rocky:10'" in image

@@ -4,8 +4,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +14,8 @@ from rich.live import Live
 from provision.cli import report
 from provision.cli.options import JsonOption
 from provision.cli.progress import logging_above
+from provision.cli.rpm import options
+from provision.cli.rpm.options import Builder, KojiWishes
 from provision.cli.rpm.publish import our_programs
 from provision.errors import BadInput
 from rpmspecs.settings import BuildSettings, Isolation
@@ -30,24 +30,6 @@ if TYPE_CHECKING:
 REFRESH_PER_SECOND = 4
 
 
-class Builder(Enum):
-    """What builds."""
-
-    AUTO = "auto"
-    MOCK = "mock"
-    CHROOT = "chroot"
-    KOJI = "koji"
-
-
-@dataclass(frozen=True, slots=True)
-class KojiWishes:
-    """Where Koji is and how it shall build."""
-
-    profile: str = "koji"
-    target: str | None = None
-    scratch: bool = False
-
-
 def build(
     spec: Annotated[
         list[str] | None,
@@ -56,56 +38,25 @@ def build(
             help="Name of one of ours, or a spec or its folder; all of ours if none.",
         ),
     ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TARGET", help="fedora-43 and so on, or a YAML file; repeatable."),
-    ] = None,
-    backend: Annotated[
-        Builder, typer.Option(help="mock; chroot where mock is not packaged; auto: what is there.")
-    ] = Builder.AUTO,
-    results: Annotated[
-        Path,
-        typer.Option(metavar="DIR", help="Packages and logs: DIR/TARGET/NAME-VERSION-RELEASE."),
-    ] = Path("results"),
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", "-j", metavar="N", min=1, help="Builds at once; by default cores."),
-    ] = None,
-    mirror: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Stands for scheme and host of the target's repositories."
-        ),
-    ] = None,
-    proxy: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="For sources and repositories; else the environment's."),
-    ] = None,
-    isolation: Annotated[Isolation, typer.Option(help="mock's.")] = Isolation.AUTO,
-    bootstrap: Annotated[
-        bool,
-        typer.Option("--bootstrap/--no-bootstrap", help="mock: the target's own package manager."),
-    ] = True,
-    bootstrap_image: Annotated[
-        str | None,
-        typer.Option(metavar="IMAGE", help="mock: take the bootstrap from a container image."),
-    ] = None,
-    koji_profile: Annotated[
-        str, typer.Option(metavar="NAME", help="koji: the hub, as /etc/koji.conf.d names it.")
-    ] = "koji",
-    koji_target: Annotated[
-        str | None, typer.Option(metavar="NAME", help="koji: its target; by default ours.")
-    ] = None,
-    koji_scratch: Annotated[
-        bool, typer.Option("--koji-scratch", help="koji: keep nothing there.")
-    ] = False,
+    target: options.TargetOption = None,
+    backend: options.BackendOption = Builder.AUTO,
+    results: options.ResultsOption = Path("results"),
+    jobs: options.JobsOption = None,
+    mirror: options.MirrorOption = None,
+    proxy: options.ProxyOption = None,
+    isolation: options.IsolationOption = Isolation.AUTO,
+    bootstrap: options.BootstrapOption = True,
+    bootstrap_image: options.BootstrapImageOption = None,
+    koji_profile: options.KojiProfileOption = "koji",
+    koji_target: options.KojiTargetOption = None,
+    koji_scratch: options.KojiScratchOption = False,
+    koji_user: options.KojiUserOption = None,
+    koji_password: options.KojiPasswordOption = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show the order and mock's configuration; build nothing."),
     ] = False,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Build also what was built of the very same.")
-    ] = False,
+    rebuild: options.AgainOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Build packages from specs, ours or your own.
@@ -130,6 +81,7 @@ def build(
     settings = BuildSettings(
         proxy=proxy, bootstrap=bootstrap, bootstrap_image=bootstrap_image, isolation=isolation
     )
+    koji = KojiWishes(koji_profile, koji_target, koji_scratch, koji_user, koji_password)
     targets = chosen_targets(target or [], mirror)
     name = chosen_backend(backend)
     steps = [
@@ -142,7 +94,7 @@ def build(
         show_plan(steps, reused, targets, name, settings, as_json=as_json)
         return report.ExitStatus.DONE
     way = Way(
-        backend=make_backend(name, settings, KojiWishes(koji_profile, koji_target, koji_scratch)),
+        backend=make_backend(name, settings, koji),
         programs=programs,
         results=results,
         cache=default_cache(),
@@ -186,19 +138,20 @@ def chosen_backend(wanted: Builder) -> Builder:
     return Builder.CHROOT
 
 
-def make_backend(
-    name: Builder, settings: BuildSettings, koji: KojiWishes = KojiWishes()
-) -> "Backend":
+def make_backend(name: Builder, settings: BuildSettings, koji: KojiWishes) -> "Backend":
     """The backend itself. Raises ToolMissing and BadInput where Koji cannot be used."""
     from rpmspecs.sources import default_cache
 
     cache = default_cache().with_name("build")
     if name is Builder.KOJI:
-        from rpmspecs.koji import KojiBackend, KojiSettings, connection
+        from rpmspecs.gpg import read_passphrase
+        from rpmspecs.koji import KojiBackend, KojiSettings, read_profile
 
-        connect, topurl = connection(koji.profile)
-        local = make_backend(chosen_backend(Builder.AUTO), settings)
-        return KojiBackend(connect, topurl, local, KojiSettings(koji.target, koji.scratch))
+        secret = read_passphrase(koji.password_file).text if koji.password_file else None
+        hub = read_profile(koji.profile, koji.user, secret)
+        local = make_backend(chosen_backend(Builder.AUTO), settings, koji)
+        wishes = KojiSettings(koji.target, koji.scratch, hub.poll_s)
+        return KojiBackend(hub.connect, hub.topurl, local, wishes)
     if name is Builder.MOCK:
         from rpmspecs.mock import MockBackend
 

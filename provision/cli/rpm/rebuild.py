@@ -8,17 +8,18 @@ import typer
 
 from provision.cli import report
 from provision.cli.options import JsonOption
+from provision.cli.rpm import options
 from provision.cli.rpm.build import (
-    Builder,
     build_all,
     chosen_backend,
     chosen_targets,
     make_backend,
     show_plan,
 )
+from provision.cli.rpm.options import Builder, KojiWishes
 from provision.cli.rpm.publish import our_programs
 from provision.errors import BadInput
-from rpmspecs.settings import BuildSettings
+from rpmspecs.settings import BuildSettings, Isolation
 
 
 def rebuild(
@@ -32,33 +33,24 @@ def rebuild(
             "--from", metavar="REPO", help="URL or folder of a repository, or folder of SRPMs."
         ),
     ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TARGET", help="fedora-43 and so on, or a YAML file; repeatable."),
-    ] = None,
-    backend: Annotated[
-        Builder, typer.Option(help="mock; chroot where mock is not packaged; auto: what is there.")
-    ] = Builder.AUTO,
-    results: Annotated[
-        Path,
-        typer.Option(metavar="DIR", help="Packages and logs: DIR/TARGET/NAME-VERSION-RELEASE."),
-    ] = Path("results"),
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", "-j", metavar="N", min=1, help="Builds at once; by default cores."),
-    ] = None,
-    mirror: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Stands for scheme and host of the target's repositories."
-        ),
-    ] = None,
-    proxy: Annotated[
-        str | None, typer.Option(metavar="URL", help="For both; else the environment's.")
-    ] = None,
+    target: options.TargetOption = None,
+    backend: options.BackendOption = Builder.AUTO,
+    results: options.ResultsOption = Path("results"),
+    jobs: options.JobsOption = None,
+    mirror: options.MirrorOption = None,
+    proxy: options.ProxyOption = None,
+    isolation: options.IsolationOption = Isolation.AUTO,
+    bootstrap: options.BootstrapOption = True,
+    bootstrap_image: options.BootstrapImageOption = None,
+    koji_profile: options.KojiProfileOption = "koji",
+    koji_target: options.KojiTargetOption = None,
+    koji_scratch: options.KojiScratchOption = False,
+    koji_user: options.KojiUserOption = None,
+    koji_password: options.KojiPasswordOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Fetch, and show the order; build nothing.")
     ] = False,
+    again: options.AgainOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Build source packages of a repository for another target.
@@ -81,22 +73,26 @@ def rebuild(
     if origin is None:
         raise BadInput("--from is missing, expected a repository's URL or folder")
     check_url("--proxy", proxy)
+    settings = BuildSettings(
+        proxy=proxy, bootstrap=bootstrap, bootstrap_image=bootstrap_image, isolation=isolation
+    )
+    koji = KojiWishes(koji_profile, koji_target, koji_scratch, koji_user, koji_password)
     targets = chosen_targets(target or [], mirror)
     name, programs, cache = chosen_backend(backend), our_programs(), default_cache()
     srpms = find_srpms(origin, names or [], cache, programs, proxy)
     specs = [unpack_srpm(srpm, cache, programs) for srpm in srpms]
     steps = list(plan(specs, targets, name.value, programs))
-    settings = BuildSettings(proxy=proxy)
     if dry_run:
-        reused = {step.key for step in steps if is_built(step, results)}
+        reused = set() if again else {step.key for step in steps if is_built(step, results)}
         show_plan(steps, reused, targets, name, settings, as_json=as_json)
         return report.ExitStatus.DONE
     way = Way(
-        backend=make_backend(name, settings),
+        backend=make_backend(name, settings, koji),
         programs=programs,
         results=results,
         cache=cache,
         jobs=jobs or len(os.sched_getaffinity(0)),
+        rebuild=again,
         proxy=proxy,
     )
     return build_all(steps, way, as_json=as_json)

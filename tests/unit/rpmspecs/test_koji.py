@@ -14,11 +14,9 @@ from rpmspecs.errors import (
     RpmError,
     Stopped,
 )
-from rpmspecs.koji import KojiBackend, KojiSettings, connection, log_in
+from rpmspecs.koji import KojiBackend, KojiSettings, log_in, read_profile
 from rpmspecs.target import Family, Repository, ServicePackages, Target
 from tests.koji_hub import CLOSED, FAILED, FixtureHub, serving
-
-koji = pytest.importorskip("koji")
 
 TARGET = Target(
     name="fixture-1",
@@ -173,13 +171,14 @@ def test_a_profile_of_kojis_own_configuration_logs_in(tmp_path, monkeypatch, srp
     (tmp_path / ".koji").mkdir()
     with serving(FixtureHub(tmp_path, built)) as url:
         text = f"server = {url}/kojihub\ntopurl = {url}\nauthtype = password\n"
+        text += "poll_interval = 2\n"
         Path(tmp_path, ".koji/config").write_text(f"[ours]\n{text}")
-        connect, topurl = connection("ours", "ada", "secret")
-        assert topurl == url
-        assert connect().logged_in
+        ours = read_profile("ours", "ada", "secret")
+        assert (ours.topurl, ours.poll_s) == (url, 2)
+        assert ours.connect().logged_in
 
 
 def test_a_profile_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(BadInput, match="nowhere"):
-        connection("nowhere")
+        read_profile("nowhere")
