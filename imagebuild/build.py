@@ -39,11 +39,12 @@ from imagebuild.proof_machine import (
     find_tools,
 )
 from imagebuild.recipe import BlockDevice, Recipe
-from imagebuild.repositories import Fetch, fetch, repository_state, state_urls
+from imagebuild.repositories import Fetch, State, fetch, repository_state, state_urls
 from imagebuild.running import Programs
 from imagebuild.seal.report import SealReport
 from imagebuild.seal.verify import report_path, verify_image, write_report
 from imagebuild.systems import Packaging
+from imagebuild.versions import versions
 from imagebuild.workshop import Workshop, alone, workshop
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,7 @@ class _Story:
         self.evidence = beside.apart(plan.final) / plan.final.name
         """Where the files are made that will lie beside the image."""
         self.skipped = ""
+        self.state = State("")
         self._began = time.monotonic()
         self._phases: list[tuple[Phase, float]] = []
         self._times = read_times(self._times_path())
@@ -168,12 +170,13 @@ class _Story:
         """What earlier builds kept that this one takes."""
         self.came_to(Phase.ASKING)
         settings = self.plan.settings
-        urls = state_urls(self.recipe, settings)
-        state = "" if settings.offline else repository_state(urls, self.way.fetch)
-        wanted = _keys(self.plan, state)
+        if not settings.offline:
+            self.state = repository_state(state_urls(self.recipe, settings), self.way.fetch)
+        wanted = _keys(self.plan, self.state.key)
         if not self.way.reuse:
             wanted = replace(wanted, state="")
         kept = layers.choose(self.plan, wanted, settings.cache / "layers", self.shop.folder)
+        layers.prepare(self.plan, kept)
         self.skipped = kept.skipped
         log.info("build recipe=%s kept=%s", self.recipe.name, kept.skipped or "nothing")
         return kept
@@ -299,7 +302,7 @@ class _Story:
             file.write_text(f"{value}  {plan.final.name}\n", encoding="ascii")
         named = dict(zip(DIGESTS, digests, strict=True))
         self.write_facts(named, size, proven=proven)
-        self.write_origin(named)
+        self.write_origin(named, kept.taken)
         beside.publish(plan.partial, plan.final)
         return Built(
             recipe=self.recipe,
@@ -326,12 +329,13 @@ class _Story:
         path = self.evidence.with_name(f"{self.evidence.name}.json")
         path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
-    def write_origin(self, digests: Mapping[str, str]) -> None:
+    def write_origin(self, digests: Mapping[str, str], taken: str) -> None:
         """What is in the image and how it was made, beside it."""
         plan, now = self.plan, datetime.now(UTC)
         begun = now - timedelta(seconds=time.monotonic() - self._began)
         contents = read_contents(plan.partial)
-        making = describe(plan, begun, now)
+        used = versions(plan, self.way.machine.path, self.way.programs.run)
+        making = describe(plan, begun, now, self.state, versions=used, layer=taken)
         write_evidence(plan.final.name, self.evidence.parent, digests, contents, making)
 
     def came_to(self, phase: Phase) -> None:

@@ -48,6 +48,7 @@ NOT_IN_KEY = (
 )  # fmt: skip
 """Settings that say where things are, or what the second half is to do."""
 
+SUFFIX = ".tar.zst"
 UNUSED_FOR = 30 * 86400
 """Seconds after which a layer that nobody took is removed."""
 
@@ -71,8 +72,19 @@ class Layers:
     """What need not be made: `system`, `base` or nothing."""
     saves: Mapping[Path, Path]
     """Archives that the build makes, whole as soon as they are there, and where they are kept."""
+    archive: Path | None = None
+    """What is taken."""
     elements: Path | None = None
-    """The folder with the elements of a build that makes only its second half."""
+    """The folder for the elements of a build that leaves out what made the archive."""
+    folders: tuple[str, ...] = ()
+    """Folders of hooks that are left out there."""
+    hooks: tuple[str, ...] = ()
+    """Hooks of root.d that are."""
+
+    @property
+    def taken(self) -> str:
+        """Kind, key and state of the repositories of what is taken."""
+        return self.archive.name.removesuffix(SUFFIX) if self.archive else ""
 
 
 def keys(plan: BuildPlan, state: str, base_image: str = "") -> Keys:
@@ -130,13 +142,17 @@ def bootstrap_hooks(recipe: Recipe, found: Iterable[tuple[str, str]]) -> list[Pa
 
 
 def choose(plan: BuildPlan, wanted: Keys, folder: Path, place: Path) -> Layers:
-    """What is kept in `folder` that this build can take; in `place` is what it alone needs."""
+    """What is kept in `folder` that this build can take; in `place` is what it alone needs.
+
+    Nothing is changed; `prepare` does that.
+    """
     offline = plan.settings.offline
     system = kept_system(plan, wanted, folder)
     base = _kept(folder, "base", wanted.base, wanted.state, newest=offline)
+    elements = place / "elements"
     if system:
-        elements = elements_without(plan, place / "elements", FIRST_HALF, ())
-        return Layers({"RACKSEED_SYSTEM_RESTORE": str(system)}, "system", {}, elements)
+        env = {"RACKSEED_SYSTEM_RESTORE": str(system)}
+        return Layers(env, "system", {}, system, elements, folders=FIRST_HALF)
     saves = {}
     env = {}
     if wanted.state:
@@ -144,8 +160,8 @@ def choose(plan: BuildPlan, wanted: Keys, folder: Path, place: Path) -> Layers:
         env["RACKSEED_SYSTEM_SAVE"] = str(place / "system.tar.zst")
     if base:
         env["RACKSEED_BASE_RESTORE"] = str(base)
-        elements = elements_without(plan, place / "elements", (), (plan.recipe.system.bootstrap,))
-        return Layers(env, "base", saves, elements)
+        hooks = (plan.recipe.system.bootstrap,)
+        return Layers(env, "base", saves, base, elements, hooks=hooks)
     if wanted.state and plan.recipe.system.bootstrap:
         saves[place / "base.tar.zst"] = _name(folder, "base", wanted.base, wanted.state)
         env["RACKSEED_BASE_SAVE"] = str(place / "base.tar.zst")
@@ -156,6 +172,14 @@ def kept_system(plan: BuildPlan, wanted: Keys, folder: Path) -> Path | None:
     """The system kept in `folder` that this build can take."""
     newest = plan.settings.offline
     return _kept(folder, "system", wanted.system, wanted.state, newest=newest)
+
+
+def prepare(plan: BuildPlan, layers: Layers) -> None:
+    """Make what a build that takes a layer needs, and note that it was taken."""
+    if layers.archive:
+        os.utime(layers.archive)
+    if layers.elements:
+        elements_without(plan, layers.elements, layers.folders, layers.hooks)
 
 
 def with_layers(plan: BuildPlan, layers: Layers) -> BuildPlan:
@@ -227,12 +251,10 @@ def _kept(folder: Path, kind: str, key: str, state: str, *, newest: bool) -> Pat
     exact = _name(folder, kind, key, state)
     found = exact if state and exact.is_file() else None
     if found is None and newest:
-        others = sorted(folder.glob(f"{kind}-{key}+*.tar.zst"), key=lambda p: p.stat().st_mtime)
+        others = sorted(folder.glob(f"{kind}-{key}+*{SUFFIX}"), key=lambda p: p.stat().st_mtime)
         found = others[-1] if others else None
-    if found is not None:
-        os.utime(found)
     return found
 
 
 def _name(folder: Path, kind: str, key: str, state: str) -> Path:
-    return folder / f"{kind}-{key}+{state}.tar.zst"
+    return folder / f"{kind}-{key}+{state}{SUFFIX}"

@@ -188,6 +188,8 @@ def environment(recipe: Recipe, settings: Settings, machine: Machine) -> dict[st
         found[recipe.system.mirror_variable] = settings.mirror
     if settings.local_base:
         found["DIB_LOCAL_IMAGE"] = str(settings.local_base)
+    elif base := recipe.system.base_image:
+        found |= {"RACKSEED_BASE_URL": base.url, "RACKSEED_BASE_SHA256": base.sha256}
     if settings.epoch is not None:
         found["SOURCE_DATE_EPOCH"] = str(settings.epoch)
     return dict(sorted(found.items()))

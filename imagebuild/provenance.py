@@ -26,6 +26,16 @@ class Source:
     uri: str
     """An address without user and password, or a file's name."""
     sha256: str = ""
+    state: str = ""
+    """Of a mirror: changes when one of its packages does, and names what builds keep."""
+
+    def descriptor(self) -> dict[str, Any]:
+        """In SLSA's words."""
+        return {
+            "uri": self.uri,
+            **({"digest": {"sha256": self.sha256}} if self.sha256 else {}),
+            **({"annotations": {"state": self.state}} if self.state else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +53,13 @@ class Making:
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the programs that built."""
     sources: Sequence[Source] = ()
+    layer: str = ""
+    """What an earlier build had made and this one took: kind, key, state of its mirrors."""
 
 
 def provenance(name: str, digests: Mapping[str, str], making: Making) -> str:
     """The statement about one image file, as JSON text."""
-    inputs = [
-        {"uri": source.uri, **({"digest": {"sha256": source.sha256}} if source.sha256 else {})}
-        for source in making.sources
-    ]
+    inputs = [source.descriptor() for source in making.sources]
     elements = [
         {"name": element, "uri": f"element:{element}", "digest": {"sha256": digest}}
         for element, digest in sorted(making.elements.items())
@@ -63,7 +72,7 @@ def provenance(name: str, digests: Mapping[str, str], making: Making) -> str:
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {"recipe": making.recipe, **making.parameters},
-                "internalParameters": {},
+                "internalParameters": {"layer": making.layer} if making.layer else {},
                 "resolvedDependencies": [*elements, *inputs],
             },
             "runDetails": {

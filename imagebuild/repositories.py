@@ -5,6 +5,7 @@ import logging
 import re
 import urllib.request
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http.client import HTTPException
 
 from imagebuild.mirrors import public_address
@@ -24,32 +25,60 @@ UNCHANGING = "fixed"
 """The state of repositories that get no more packages."""
 
 
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What a repository said that it holds."""
+
+    url: str
+    """Without who asks."""
+    sha256: str
+    """Of all that it sent: archives of earlier states can be searched for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What repositories hold."""
+
+    key: str
+    """Changes when a package does; empty: not known."""
+    indexes: tuple[Index, ...] = ()
+
+
+def mirrors(recipe: Recipe, settings: Settings) -> list[str]:
+    """Where packages come from: the main mirror first."""
+    system = recipe.system
+    found = [settings.mirror or system.mirror]
+    if system.name == "debian":
+        found.append(settings.security_mirror or system.security_mirror)
+    return [mirror.rstrip("/") for mirror in found]
+
+
 def state_urls(recipe: Recipe, settings: Settings) -> list[str]:
     """Where the indexes are that change when a package does."""
-    system = recipe.system
-    mirror = (settings.mirror or system.mirror).rstrip("/")
-    urls = [f"{mirror}/{path}" for path in system.state]
-    if system.name == "debian":
-        security = (settings.security_mirror or system.security_mirror).rstrip("/")
-        urls.append(f"{security}/dists/RELEASE-security/InRelease")
+    main, *security = mirrors(recipe, settings)
+    urls = [f"{main}/{path}" for path in recipe.system.state]
+    urls += [f"{mirror}/dists/RELEASE-security/InRelease" for mirror in security]
     return [url.replace("RELEASE", recipe.release) for url in urls]
 
 
-def repository_state(urls: Sequence[str], fetch: Fetch) -> str:
-    """The digest of what repositories hold; empty when one of them does not answer."""
+def repository_state(urls: Sequence[str], fetch: Fetch) -> State:
+    """What repositories hold; not known when one of them does not answer."""
     if not urls:
-        return UNCHANGING
+        return State(UNCHANGING)
     found = hashlib.sha256()
+    indexes = []
     for url in urls:
         try:
-            found.update(without_dates(fetch(url)))
+            content = fetch(url)
         except (OSError, ValueError, HTTPException) as error:
             # The others quote the address, with a password that may be in it.
             why = error if isinstance(error, OSError) else type(error).__name__
             place = public_address(url) or "no address"
             log.warning("nothing kept is taken, for this does not answer url=%s: %s", place, why)
-            return ""
-    return found.hexdigest()[:24]
+            return State("")
+        found.update(without_dates(content))
+        indexes.append(Index(public_address(url), hashlib.sha256(content).hexdigest()))
+    return State(found.hexdigest()[:24], tuple(indexes))
 
 
 def without_dates(index: bytes) -> bytes:

@@ -15,6 +15,15 @@ class Packaging(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class BaseImage:
+    """An image whose root becomes the first root of ours."""
+
+    url: str
+    sha256: str
+    """As its maker published it."""
+
+
+@dataclass(frozen=True, slots=True)
 class System:
     """One distribution."""
 
@@ -33,6 +42,8 @@ class System:
     """Whether it can be built from another mirror: diskimage-builder's own RPM systems cannot."""
     snapshots: str = ""
     """Where, on the host `snapshot` beside the mirror's, its earlier states are; empty: nowhere."""
+    base_image: BaseImage | None = None
+    """What it starts from where it is not made from packages alone."""
     open_gpu_modules: bool = True
     """Its driver images get NVIDIA's open kernel modules, not the proprietary ones."""
 
@@ -45,6 +56,11 @@ EL_STATE = (
 DEBIAN_MIRROR = default("debian-minimal", "DIB_DISTRIBUTION_MIRROR")
 UBUNTU_MIRROR = default("ubuntu-common", "default_ubuntu_mirror")
 YUM_BOOTSTRAP = "08-yum-chroot"
+CENTOS7_IMAGE = BaseImage(
+    # https://cloud.centos.org/centos/7/images/sha256sum.txt
+    "https://cloud.centos.org/centos/7/images/CentOS-7-x86_64-GenericCloud-2009.qcow2",
+    "e38bab0475cc6d004d2e17015969c659e5a308111851b0e2715e84646035bdd3",
+)
 
 SYSTEMS: Mapping[str, System] = {
     system.name: system
@@ -75,6 +91,7 @@ SYSTEMS: Mapping[str, System] = {
             "https://vault.centos.org/centos",
             (),
             "",
+            base_image=CENTOS7_IMAGE,
             open_gpu_modules=False,
         ),
         System(

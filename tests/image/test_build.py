@@ -14,10 +14,12 @@ import pytest
 
 from imagebuild.build import Built, Way, build_image
 from imagebuild.errors import BuildFailed, SourceUnavailable, Stopped
+from imagebuild.hostapt import with_host_mirrors
 from imagebuild.inside.image import open_image
 from imagebuild.loops import attached
 from imagebuild.phases import Phase
 from imagebuild.recipes import load_recipe
+from imagebuild.repositories import fetch, mirrors, repository_state, state_urls
 from imagebuild.systems import DEBIAN_MIRROR
 from imagebuild.workshop import MEMORY, RUNNING, WORK_PREFIX, sweep
 
@@ -72,6 +74,27 @@ def test_debian_12_has_what_its_recipe_says(debian_12: Built):
         assert f"{DEBIAN_MIRROR} bookworm" in sources
         config = tree.text("etc/cloud/cloud.cfg.d/91-dib-cloud-init-datasources.cfg")
         assert "ConfigDrive, OpenStack, NoCloud" in config
+
+
+def test_its_provenance_says_what_it_was_made_of_and_by_what(debian_12: Built, build_way: Way):
+    beside = debian_12.path.with_name(f"{debian_12.path.name}.provenance.json")
+    told = json.loads(beside.read_text(encoding="utf-8"))["predicate"]
+    needed = {one["uri"]: one for one in told["buildDefinition"]["resolvedDependencies"]}
+    recipe, settings = debian_12.recipe, build_way.settings
+    settings = with_host_mirrors(settings, recipe)
+    state = repository_state(state_urls(recipe, settings), fetch)
+    for index in state.indexes:
+        assert needed[index.url]["digest"] == {"sha256": index.sha256}
+    for mirror in mirrors(recipe, settings):
+        assert needed[mirror]["annotations"] == {"state": state.key}
+    assert all(one.get("digest") or one.get("annotations") for one in needed.values())
+    used = told["runDetails"]["builder"]["version"]
+    wanted = {"debootstrap", "diskimage-builder", "linux", "mkfs.ext4", "python", "qemu-img"}
+    assert wanted | {"rackseed", "sgdisk", "tar", "zstd"} <= set(used)
+    asked = subprocess.check_output(["qemu-img", "--version"], text=True)
+    assert f" {used['qemu-img']} " in asked
+    layer = told["buildDefinition"]["internalParameters"].get("layer", "")
+    assert layer.partition("-")[0] == debian_12.skipped
 
 
 def test_nothing_is_left_of_a_build(debian_12: Built, build_way: Way):

@@ -17,7 +17,7 @@ from imagebuild.phases import Follower, Phase, phase_of, read_times, write_times
 from imagebuild.plan import Settings
 from imagebuild.pool import lend, take_back, trim
 from imagebuild.recipes import load_recipe
-from imagebuild.repositories import fetch, repository_state, state_urls, without_dates
+from imagebuild.repositories import State, fetch, repository_state, state_urls, without_dates
 from imagebuild.systems import DEBIAN_MIRROR
 from imagebuild.workshop import LEFT, LOCK, MEMORY, RUNNING, sweep, workshop
 
@@ -196,26 +196,31 @@ def test_the_state_of_repositories_is_not_when_they_were_signed():
     tuesday = INRELEASE % (b"Tue", b"sigB")
     assert without_dates(monday) == without_dates(tuesday) != b""
     changed = monday.replace(b"0123", b"4567")
-    assert repository_state(["u"], lambda url: monday) == repository_state(["u"], lambda u: tuesday)
-    assert repository_state(["u"], lambda url: changed) != repository_state(["u"], lambda u: monday)
+    first, second, third = (
+        repository_state(["http://u/i"], lambda _, content=content: content)
+        for content in (monday, tuesday, changed)
+    )
+    assert first.key == second.key
+    assert first.indexes != second.indexes, "an archive has each as it was sent"
+    assert third.key != first.key
 
 
 def test_the_state_is_unknown_where_a_repository_is_silent():
     def silent(url):
         raise OSError("no route")
 
-    assert repository_state(["u"], silent) == ""
+    assert repository_state(["u"], silent) == State("")
 
 
 @pytest.mark.parametrize("url", ["notaurl", "http://me:secret@h:port/x", "http://me:secret@[::1/x"])
 def test_an_address_that_is_none_is_told_without_secrets(caplog, url):
-    assert repository_state([url], fetch) == ""
+    assert repository_state([url], fetch) == State("")
     assert "does not answer" in caplog.text
     assert "secret" not in caplog.text
 
 
 def test_what_gets_no_more_packages_has_one_state():
-    assert repository_state([], fetch) == "fixed"
+    assert repository_state([], fetch) == State("fixed")
 
 
 def test_every_system_tells_where_its_state_is():
