@@ -73,7 +73,7 @@ def start(
     files named, appended, or is dropped. `prepare` runs in the child just before the program,
     for example to enter a namespace; it must not take locks.
 
-    Raises ProgramFailed when it cannot be started.
+    Raises ProgramFailed when it cannot be started, OSError when its output has no place.
     """
     log.info("+ %s", shlex.join(argv))
     parent = os.getpid()
@@ -85,8 +85,8 @@ def start(
         if prepare is not None:
             prepare()
 
-    try:
-        with _sink(stdout) as out, _sink(stderr) as err:
+    with _sink(stdout) as out, _sink(stderr) as err:
+        try:
             process = subprocess.Popen(
                 argv,
                 env=_environment(env),
@@ -97,10 +97,10 @@ def start(
                 process_group=0,
                 preexec_fn=before_exec,
             )
-    except OSError as error:
-        raise ProgramFailed(argv, None, _why(error)) from error
-    except subprocess.SubprocessError as error:
-        raise ProgramFailed(argv, None, f"preparing it failed: {error}") from error
+        except OSError as error:
+            raise ProgramFailed(argv, None, _why(error)) from error
+        except subprocess.SubprocessError as error:
+            raise ProgramFailed(argv, None, f"preparing it failed: {error}") from error
     return Child(argv, process, stderr)
 
 

@@ -86,6 +86,11 @@ def test_a_child_writes_to_its_files_and_tells_its_status(tmp_path):
     assert child.failure().last_lines == "err"
 
 
+def test_output_that_has_no_place_is_not_the_programs_failure(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none/o"):
+        start(["true"], stdout=tmp_path / "none" / "o")
+
+
 def test_stopping_a_child_ends_its_children_too(tmp_path):
     with start(sh("sleep 600 & echo $!; wait"), stdout=tmp_path / "o") as child:
         while not (text := (tmp_path / "o").read_text(encoding="utf-8")):
