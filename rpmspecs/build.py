@@ -1,6 +1,5 @@
 """The story of building packages: fetch, build in order and in parallel, keep what was made."""
 
-import errno
 import logging
 import os
 import queue
@@ -24,7 +23,7 @@ from rpmspecs.errors import (
     Stopped,
     ToolMissing,
 )
-from rpmspecs.folders import is_full
+from rpmspecs.folders import is_full, tells_full
 from rpmspecs.results import (
     building,
     failed_folder,
@@ -202,7 +201,9 @@ class _Run:
                 return
             try:
                 folder = self._build(step)
-            except (RpmError, OSError) as error:
+            except (RpmError, OSError) as failure:
+                full = tells_full(failure)
+                error = no_room(step, self._way.results, failure) if full else failure
                 self._fail(step, error, time.monotonic() - begin)
                 return
             taken = time.monotonic() - begin
@@ -244,10 +245,9 @@ class _Run:
             except (RpmError, OSError) as failure:
                 # A program that cannot write its log may end without a word.
                 full = not isinstance(failure, DiskFull) and is_full(folder)
-                error = OSError(errno.ENOSPC, "full") if full else failure
                 shutil.rmtree(folder / "SOURCES", ignore_errors=True)
-                kept = keep_failed(step, folder, way.results)
-                raise moved(error, folder, kept) from None
+                error = moved(failure, folder, keep_failed(step, folder, way.results))
+                raise (no_room(step, way.results, error) if full else error) from None
             return keep(step, folder, way.results)
 
     def _go_on(self, step: Step) -> None:
@@ -292,14 +292,24 @@ def moved(error: Exception, folder: Path, kept: Path) -> Exception:
         )
     elif isinstance(error, RpmError):
         told = type(error)(str(error).replace(str(folder), str(kept)))
-    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        name = kept.name.removesuffix(".failed")
-        told = DiskFull(f"{name} was not built: no space left in {kept.parent}")
     else:
         return error
     for note in getattr(error, "__notes__", ()):
         told.add_note(note)
     return told
+
+
+def no_room(step: Step, results: Path, met: Exception) -> DiskFull:
+    """The error for a build that found the disk full when it met another."""
+    error = DiskFull(
+        f"{step.spec.nvr} was not built: no space left in {results / step.target.name}"
+    )
+    place = met.filename if isinstance(met, OSError) else None
+    if place and not Path(place).is_relative_to(results):
+        error.add_note(f"it met  {met}")
+    elif not tells_full(met):
+        error.add_note(f"it met  {str(met).splitlines()[0].rstrip(':')}")
+    return error
 
 
 def _sweep(target: Path) -> None:

@@ -1,5 +1,6 @@
 """Folders of a cache that several builds share: made for one build, kept for many, removed."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -89,6 +90,14 @@ class Folders:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if time.time() - folder.stat().st_mtime >= days * DAY_S:
                 self._remove(folder)
+
+
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+def tells_full(error: BaseException) -> bool:
+    """Whether an error says that a file system is full, or somebody's share of it."""
+    return isinstance(error, OSError) and error.errno in NO_ROOM
 
 
 def is_full(folder: Path) -> bool:

@@ -7,6 +7,7 @@ ending `.failed`.
 
 import fcntl
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from rpmspecs.capture import capture
 from rpmspecs.errors import BadInput, DiskFull, RpmError
 from rpmspecs.running import Programs
 from rpmspecs.steps import Step, file_digest
+
+log = logging.getLogger(__name__)
 
 RECORD = "build.json"
 
@@ -112,8 +115,16 @@ def keep(step: Step, folder: Path, results: Path) -> Path:
 
 
 def keep_failed(step: Step, folder: Path, results: Path) -> Path:
-    """Keep the logs of a failed build; an older result stays where it is."""
-    return _move(folder, failed_folder(step, results))
+    """Keep the logs of a failed build; an older result stays where it is.
+
+    What cannot be kept is left to `building`: why it failed matters more.
+    """
+    place = failed_folder(step, results)
+    try:
+        return _move(folder, place)
+    except OSError as error:
+        log.warning("the logs of a failed build are lost folder=%s why=%s", place, error)
+        return folder
 
 
 def _move(folder: Path, place: Path) -> Path:

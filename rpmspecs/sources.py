@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 from rpmspecs import pypi
 from rpmspecs.capture import capture
 from rpmspecs.errors import BadInput, DiskFull, SourceUnavailable, ToolMissing
+from rpmspecs.folders import tells_full
 from rpmspecs.running import Programs
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class _Fetching:
         try:
             shutil.copyfile(unquote(urlsplit(source.url).path), part)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if tells_full(error):
                 raise
             return f"{source.name}: {source.url} cannot be read: {error.strerror}"
         return self._accept(source, part)
@@ -287,6 +288,8 @@ class _Fetching:
             timeout=timeout,
             stopping=self._stopping,
         )
+        if said.status and "No space left on device" in said.err:
+            raise OSError(errno.ENOSPC, "no space left for pip")
         if said.status:
             errors = [line for line in said.err.splitlines() if line.startswith("ERROR: ")]
             why = (errors or said.err.splitlines() or ["it said nothing"])[-1]
@@ -360,6 +363,6 @@ def _no_room(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not tells_full(error):
             raise
         raise DiskFull(f"no space left in {folder} for sources") from None

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final
 
 from rpmspecs.errors import BadInput, DiskFull
+from rpmspecs.folders import tells_full
 from rpmspecs.metadata import parse_repomd
 
 STATES: Final = "states"
@@ -195,8 +196,7 @@ class RoomIn:
     ) -> None:
         if not isinstance(error, Exception) or isinstance(error, DiskFull):
             return
-        said = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if said or self._free() < _FULL:
+        if tells_full(error) or self._free() < _FULL:
             raise DiskFull(f"{self.folder}: no space left on device") from error
 
 

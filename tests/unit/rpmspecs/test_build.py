@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import json
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -18,7 +19,7 @@ from rpmspecs.errors import (
 )
 from rpmspecs.results import held, read_record
 from rpmspecs.steps import plan
-from tests.tools import require_tool
+from tests.tools import require_root, require_tool
 from tests.unit.rpmspecs.builders import PROGRAMS, TARGET, FakeBackend, write_spec
 
 
@@ -298,3 +299,53 @@ def test_a_full_disk_is_one_sentence_with_its_folder(run, tmp_path):
     assert str(ended["a"].error) == (
         f"a-1-1.fx1 was not built: no space left in {run.results}/fixture-1"
     )
+
+
+def test_what_failed_on_a_full_disk_is_told_beside_it(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("rpmspecs.build.is_full", lambda folder: True)
+    failure = BuildFailed("a-1-1.fx1", tmp_path, ["error: this"])
+    error = run([write_spec(tmp_path, "a")], FakeBackend({"a": failure}))["a"].error
+    assert str(error) == f"a-1-1.fx1 was not built: no space left in {run.results}/fixture-1"
+    log = run.results / "fixture-1/a-1-1.fx1.failed/build.log"
+    assert error.__notes__ == [f"it met  a was not built, see {log}"]
+
+
+def test_another_full_disk_is_named_too(run, tmp_path):
+    elsewhere = OSError(errno.EDQUOT, "Disk quota exceeded", "/cache/x")
+    paths = [write_spec(tmp_path, name) for name in ("a", "b")]
+    ended = run(paths, FakeBackend({"a": elsewhere}), jobs=1)
+    assert isinstance(ended["a"].error, DiskFull)
+    assert ended["a"].error.__notes__ == ["it met  [Errno 122] Disk quota exceeded: '/cache/x'"]
+    assert ended["b"].reason == "the disk is full"
+
+
+def test_logs_that_cannot_be_kept_do_not_hide_the_failure(run, tmp_path, monkeypatch, caplog):
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    failure = BuildFailed("a", tmp_path, ["error: this"])
+    with monkeypatch.context() as patched:
+        patched.setattr("rpmspecs.results._move", no_room)
+        ended = run([write_spec(tmp_path, "a")], FakeBackend({"a": failure}))
+    assert ended["a"].error.lines == ("error: this",)
+    assert "logs of a failed build are lost" in caplog.text
+    assert run.left() == []
+
+
+def test_a_disk_without_room_for_another_file_is_met_once(tmp_path):
+    require_root()
+    paths = [write_spec(tmp_path, name) for name in ("a", "b")]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    # Itself, results, the target's folder and its lock, and no more.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=4", "tmpfs", disk], check=True)
+    try:
+        run = Building(disk)
+        ended = run(paths, jobs=1)
+        assert str(ended["a"].error) == (
+            f"a-1-1.fx1 was not built: no space left in {run.results}/fixture-1"
+        )
+        assert ended["b"].reason == "the disk is full"
+        assert run.left() == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
