@@ -40,6 +40,9 @@ OPEN_FROM = "Turing"
 """The oldest with the GSP that the open kernel modules need: NVIDIA's README of 580,
 "Open Linux Kernel Modules"."""
 
+MATRIX = "CUDA Toolkit, Driver, and Architecture Matrix: 580 is the last for Volta and older"
+"""Of NVIDIA's Data Center Drivers."""
+
 BRANCHES: Mapping[int, Branch] = {
     branch.number: branch
     for branch in (
@@ -56,6 +59,9 @@ BRANCHES: Mapping[int, Branch] = {
             True,
         ),
         Branch(590, "Turing", "Blackwell", "Data Center Driver 590 release notes", True),
+        Branch(595, "Turing", "Blackwell", MATRIX, True),
+        Branch(610, "Turing", "Blackwell", MATRIX, True),
+        Branch(615, "Turing", "Blackwell", MATRIX, True),
     )
 }
 
