@@ -40,6 +40,22 @@ class Root:
         env = {**os.environ, "HOME": str(self._home), "LC_ALL": "C.UTF-8"}
         return subprocess.run([*argv, *words], env=env, check=False, capture_output=True, text=True)
 
+    def own_dnf(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same by the repository file and the variables that the root itself has.
+
+        dnf runs on this machine, so that the key's path, which is one of the root, is told again.
+        """
+        done = self.dnf(
+            f"--setopt=reposdir={self.path}/etc/yum.repos.d",
+            f"--setopt=varsdir={self.path}/etc/dnf/vars",
+            f"--setopt=rackseed.gpgkey=file://{self.path}/etc/pki/rpm-gpg/RPM-GPG-KEY-rackseed",
+            "--refresh",
+            *words,
+        )
+        for keys in self._home.glob("cache/*/pubring"):  # dnf leaves their agents running
+            subprocess.run(["gpgconf", "--homedir", keys, "--kill", "gpg-agent"], check=True)
+        return done
+
     def install(self, *packages: str) -> None:
         """Install packages or `@groups`."""
         done = self.dnf("install", *packages)

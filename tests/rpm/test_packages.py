@@ -124,16 +124,7 @@ class HostRoot:
 
     def dnf(self, *words: str) -> str:
         """Only what the root's own files name is checked; all of ours comes by them."""
-        path = self.root.path
-        done = self.root.dnf(
-            f"--setopt=reposdir={path}/etc/yum.repos.d",
-            f"--setopt=varsdir={path}/etc/dnf/vars",
-            f"--setopt=rackseed.gpgkey=file://{path}/etc/pki/rpm-gpg/RPM-GPG-KEY-rackseed",
-            "--refresh",
-            *words,
-        )
-        for keys in path.parent.glob("home/cache/*/pubring"):  # dnf leaves their agents running
-            subprocess.run(["gpgconf", "--homedir", keys, "--kill", "gpg-agent"], check=True)
+        done = self.root.own_dnf(*words)
         assert done.returncode == 0, done.stderr
         assert "scriptlet failed" not in done.stdout + done.stderr, done.stdout + done.stderr
         return done.stdout

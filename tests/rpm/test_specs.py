@@ -417,27 +417,15 @@ def test_a_host_with_the_release_package_installs_from_the_repository_and_checks
         root = fixture_root(standins=stand_ins, release=release)
         root.install(RELEASE)
 
-        done = root.dnf(*by_its_own_files(root), "install", "openstack-node-common")
+        done = root.own_dnf("install", "openstack-node-common")
         assert done.returncode == 0, done.stderr
         assert "openstack-node-common" in installed(root)
 
         variable = root.path / "etc/dnf/vars/rackseed_server"
         variable.write_text("http://127.0.0.1:1\n")
-        gone = root.dnf(*by_its_own_files(root), "--refresh", "install", "openstack-node-gpu")
+        gone = root.own_dnf("install", "openstack-node-gpu")
         assert gone.returncode != 0
         assert "http://127.0.0.1:1/rpm/fixture-1/current/mirrorlist" in gone.stderr
-
-
-def by_its_own_files(root: Root) -> list[str]:
-    """dnf's options to take a root's own repository file and variables.
-
-    dnf runs on this machine, so that the key's path, which is one of the root, is told again.
-    """
-    return [
-        f"--setopt=reposdir={root.path}/etc/yum.repos.d",
-        f"--setopt=varsdir={root.path}/etc/dnf/vars",
-        f"--setopt=rackseed.gpgkey=file://{root.path}/etc/pki/rpm-gpg/RPM-GPG-KEY-rackseed",
-    ]
 
 
 @pytest.mark.parametrize(
