@@ -113,7 +113,7 @@ def build_image(recipe: Recipe, way: Way) -> Built:
     left = [draft.partial, beside.apart(draft.final)]
     places = workshop(settings.cache, left, in_memory=draft.tmpfs > 0)
     with alone(draft.final), places as shop:
-        story = _Story(recipe, way, _placed(draft, way, shop), shop)
+        story = _Story(recipe, way, placed(draft, way.machine, shop), shop)
         kept = story.choose()
         try:
             story.run(layers.with_layers(story.plan, kept))
@@ -129,7 +129,7 @@ def build_image(recipe: Recipe, way: Way) -> Built:
 def check_kept(plan: BuildPlan) -> None:
     """Raises SourceUnavailable for a build that is offline and has no system to take."""
     recipe, folder = plan.recipe, plan.settings.cache / "layers"
-    if layers.kept_system(plan, _keys(plan, ""), folder) is None:
+    if layers.kept_system(plan, keys_of(plan, ""), folder) is None:
         error = SourceUnavailable(
             f"{recipe.name} cannot be built offline: no earlier build of the same recipe, "
             f"elements and packages is kept in {folder}"
@@ -138,15 +138,16 @@ def check_kept(plan: BuildPlan) -> None:
         raise error
 
 
-def _keys(plan: BuildPlan, state: str) -> layers.Keys:
+def keys_of(plan: BuildPlan, state: str) -> layers.Keys:
+    """What a build of this plan takes or leaves is kept under; `state` of its repositories."""
     base = plan.settings.local_base
     return layers.keys(plan, state, layers.digest_file(base) if base else "")
 
 
-def _placed(draft: BuildPlan, way: Way, shop: Workshop) -> BuildPlan:
+def placed(draft: BuildPlan, machine: Machine, shop: Workshop) -> BuildPlan:
     """The plan with the places that this build has."""
-    settings = replace(way.settings, work=shop.work, archives=shop.folder / "apt")
-    return plan_build(draft.recipe, settings, way.machine)
+    settings = replace(draft.settings, work=shop.work, archives=shop.folder / "apt")
+    return plan_build(draft.recipe, settings, machine)
 
 
 class _Story:
@@ -172,7 +173,7 @@ class _Story:
         settings = self.plan.settings
         if not settings.offline:
             self.state = repository_state(state_urls(self.recipe, settings), self.way.fetch)
-        wanted = _keys(self.plan, self.state.key)
+        wanted = keys_of(self.plan, self.state.key)
         if not self.way.reuse:
             wanted = replace(wanted, state="")
         kept = layers.choose(self.plan, wanted, settings.cache / "layers", self.shop.folder)
@@ -183,7 +184,7 @@ class _Story:
 
     def run(self, plan: BuildPlan) -> None:
         """Run diskimage-builder and qemu-img. Raises BuildFailed, DiskFull, Stopped."""
-        job = self.shop.folder / "job.sh"
+        job = self.shop.job
         job.write_text(plan.script, encoding="utf-8")
         job.chmod(0o600)
         self.log.unlink(missing_ok=True)

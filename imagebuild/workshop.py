@@ -46,6 +46,22 @@ class Workshop:
     work: Path
     """Where diskimage-builder works; in memory it is there only for the build's own processes."""
 
+    @property
+    def job(self) -> Path:
+        """The script that runs in the build's namespaces."""
+        return self.folder / "job.sh"
+
+
+CHANCE = "XXXXXXXX"
+"""Stands for the part of a folder's name that `mkdtemp` makes up."""
+
+
+def stand_in(cache: Path, *, in_memory: bool) -> Workshop:
+    """The places that a build would have, with words for what only its start decides."""
+    folder = cache / RUNNING / f"PID-{CHANCE}"
+    work = MEMORY / folder.name if in_memory else Path(WORK_BASE, WORK_PREFIX + CHANCE)
+    return Workshop(folder, work)
+
 
 @contextmanager
 def alone(image: Path) -> Iterator[None]:

@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -17,7 +19,8 @@ from imagebuild.errors import BuildFailed, SourceUnavailable, Stopped
 from imagebuild.hostapt import with_host_mirrors
 from imagebuild.inside.image import open_image
 from imagebuild.loops import attached
-from imagebuild.phases import Phase
+from imagebuild.phases import Event, Phase
+from imagebuild.preview import preview
 from imagebuild.recipes import load_recipe
 from imagebuild.repositories import fetch, mirrors, repository_state, state_urls
 from imagebuild.systems import DEBIAN_MIRROR
@@ -118,12 +121,29 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(build_way: Way, tmp_path
     assert traces(build_way.settings.cache, tmp_path, os.getpid()) == []
 
 
-def test_a_build_that_is_stopped_leaves_nothing(build_way: Way, tmp_path):
-    way = replace(build_way, settings=replace(build_way.settings, output=tmp_path))
-    way = replace(way, watch=lambda event: event.phase is Phase.DISK and way.stopping.set())
+def test_a_build_that_is_stopped_leaves_nothing_and_ran_what_a_dry_run_had_shown(
+    debian_12: Built, build_way: Way, tmp_path, caplog
+):
+    settings = replace(build_way.settings, output=tmp_path)
+    shown = preview(debian_12.recipe, settings, build_way.machine, fetch)
+    running = settings.cache / RUNNING
+    jobs = []
+
+    def watch(event: Event) -> None:
+        if event.phase is Phase.DISK:
+            jobs.extend(path.read_text() for path in running.glob(f"{os.getpid()}-*/job.sh"))
+            way.stopping.set()
+
+    way = replace(build_way, settings=settings, watch=watch)
+    caplog.set_level("INFO", "provision.run")
     with pytest.raises(Stopped):
-        build_image(load_recipe("debian-12"), way)
+        build_image(debian_12.recipe, way)
     way.stopping.clear()
+    (call,) = [line for line in caplog.messages if line.startswith("+ unshare ")]
+    named = re.compile(rf"\b{os.getpid()}-[\w-]{{8}}(?=[/ \n'])")
+    assert named.sub("PID-XXXXXXXX", call) == f"+ {shlex.join(shown.call)}"
+    assert [named.sub("PID-XXXXXXXX", job) for job in jobs] == [shown.plan.script]
+    assert shown.layer.startswith("system-")
     assert [path.name for path in tmp_path.iterdir()] == ["debian-12.log"]
     assert traces(build_way.settings.cache, tmp_path, os.getpid()) == []
 

@@ -134,7 +134,8 @@ def build(
     check_mirrors(settings, recipes)
     machine = our_machine(dry=dry_run)
     if dry_run:
-        return show_plans(recipes, settings, machine, as_json=as_json)
+        shared = machine.shared(min(jobs, len(recipes)))
+        return show_plans(recipes, settings, shared, as_json=as_json)
     from provision.cli.image.run import build_all
 
     return build_all(recipes, settings, machine, jobs, proof=boot_proof, as_json=as_json)
@@ -232,20 +233,27 @@ def show_recipes(recipes: "list[Recipe]", *, as_json: bool) -> int:
 def show_plans(
     recipes: "list[Recipe]", settings: "Settings", machine: "Machine", *, as_json: bool
 ) -> int:
-    """The exact environment and calls of each build."""
-    from imagebuild.hostapt import with_host_mirrors
-    from imagebuild.plan import plan_build
+    """The exact environment and calls of each build, as it would be now."""
+    from imagebuild.preview import preview
+    from imagebuild.repositories import fetch
 
-    plans = [plan_build(one, with_host_mirrors(settings, one), machine) for one in recipes]
+    previews = [preview(one, settings, machine, fetch) for one in recipes]
     if as_json:
-        facts = [
-            {"recipe": p.recipe.name, "env": p.env, "argv": p.argv, "convert": p.convert}
-            for p in plans
-        ]
-        report.print_json(facts)
+        report.print_json(
+            [
+                {
+                    "recipe": one.plan.recipe.name,
+                    "layer": one.layer or None,
+                    "call": one.call,
+                    "env": one.plan.env,
+                    "argv": one.plan.argv,
+                    "convert": one.plan.convert,
+                }
+                for one in previews
+            ]
+        )
         return report.ExitStatus.DONE
-    for plan in plans:
-        report.print_line(f"# {plan.recipe.name}: {plan.recipe.title}")
-        for line in plan.script.splitlines():
+    for one in previews:
+        for line in one.script.splitlines():
             report.print_line(line)
     return report.ExitStatus.DONE

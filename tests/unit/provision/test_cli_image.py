@@ -26,6 +26,12 @@ from tests import disks
 from tests.tools import require_tool
 
 
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Mirrors that answer at once; a dry run asks them."""
+    monkeypatch.setattr("imagebuild.repositories.fetch", lambda url: b" 0123 1 Packages")
+
+
 def build_image(*arguments):
     command = typer.main.get_command(app)
     return run_to_status(
@@ -84,6 +90,16 @@ def test_a_dry_run_prints_the_call_and_builds_nothing(capsys, tmp_path):
     assert "export DIB_RELEASE=bookworm" in shown
     assert "disk-image-create" in shown
     assert not out.exists()
+    cache = tmp_path / "cache"
+    options = ("--dry-run", "--json", "--jobs", "2", "--cache", str(cache))
+    assert build_image("debian-12", "debian-13", *options) == ExitStatus.DONE
+    for told in json.loads(capsys.readouterr().out):
+        assert told["call"][0] == "unshare"
+        assert told["call"][-1] == f"{cache}/running/PID-XXXXXXXX/job.sh"
+        assert told["layer"] is None
+        saved = told["env"]["RACKSEED_SYSTEM_SAVE"]
+        assert saved == f"{cache}/running/PID-XXXXXXXX/system.tar.zst"
+    assert not cache.exists()
 
 
 def test_a_dry_run_loads_no_kernel_module(monkeypatch, tmp_path):
