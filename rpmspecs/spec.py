@@ -10,7 +10,7 @@ from pathlib import Path
 from rpmspecs.capture import Said, capture
 from rpmspecs.errors import BadInput
 from rpmspecs.running import Programs
-from rpmspecs.target import ServicePackages, Target, macros_of
+from rpmspecs.target import ServicePackages, Target, has_rich_dependencies, macros_of
 
 FOLDER = Path(__file__).with_name("specs")
 """Our own specs, one folder each: NAME/NAME.spec."""
@@ -68,8 +68,11 @@ class Spec:
 def own_specs(target: Target | None = None) -> list[str]:
     """The names of our own specs, of those that a target can use when one is given.
 
-    Without `RELEASE`, which nobody can build from what lies here.
+    Without `RELEASE`, which nobody can build from what lies here. None for a target without rich
+    dependencies: the metapackages ask by them, and the services are for what has no RDO.
     """
+    if target is not None and not has_rich_dependencies(target):
+        return []
     paths = [path for path in sorted(FOLDER.glob("*/*.spec")) if path.stem != RELEASE]
     rdo = target is not None and target.services is ServicePackages.RDO
     return [p.stem for p in paths if not (rdo and (p.parent / SERVICE_MARK).exists())]
@@ -101,6 +104,23 @@ def find_spec(name: str | Path) -> Path:
         error.add_note(f"did you mean {near[0]!r}?")
     error.add_note(f"ours: {', '.join(known)}; one of your own is named by its path")
     raise error
+
+
+def find_specs(names: Sequence[str], target: Target) -> list[Path]:
+    """The specs of these names, else all of ours that a target can use, each once.
+
+    Raises BadInput, also for ours where a target can use none.
+    """
+    known = own_specs(target)
+    paths = [find_spec(name) for name in names or known]
+    ours = [path for path in paths if path.is_relative_to(FOLDER) and path.stem != RELEASE]
+    if not known and (ours or not paths):
+        error = BadInput(
+            f"{target.name} cannot have our packages: its RPM has no rich dependencies"
+        )
+        error.add_note("a spec of your own is named by its path")
+        raise error
+    return list({path.resolve(): path for path in paths}.values())
 
 
 def read_spec(path: Path, target: Target, programs: Programs) -> Spec:

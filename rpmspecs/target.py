@@ -108,6 +108,11 @@ def macros_of(target: Target) -> Mapping[str, str]:
     }
 
 
+def has_rich_dependencies(target: Target) -> bool:
+    """Whether its RPM knows `(a or b)`; EL7's 4.11 does not, nor weak dependencies."""
+    return target.family is not Family.EL or target.release.split("-")[0] != "7"
+
+
 MAIN_MACRO: Mapping[Family, str] = {Family.FEDORA: "fedora", Family.EL: "rhel"}
 
 

@@ -74,6 +74,7 @@ def build(
     from rpmspecs.dnf import check_url
     from rpmspecs.results import is_built
     from rpmspecs.sources import default_cache
+    from rpmspecs.spec import find_specs
     from rpmspecs.steps import plan
 
     programs = our_programs()
@@ -87,7 +88,7 @@ def build(
     steps = [
         step
         for one in targets
-        for step in plan(chosen_specs(spec or [], one), [one], name.value, programs)
+        for step in plan(find_specs(spec or [], one), [one], name.value, programs)
     ]
     if dry_run:
         reused = set() if rebuild else {step.key for step in steps if is_built(step, results)}
@@ -115,14 +116,6 @@ def chosen_targets(names: Sequence[str], mirror: str | None) -> "list[Target]":
         raise error
     found = {target.name: target for target in map(load_target, dict.fromkeys(names))}
     return [with_mirror(t, mirror) if mirror else t for t in found.values()]
-
-
-def chosen_specs(names: Sequence[str], target: "Target") -> list[Path]:
-    """The specs that are named, else all of ours that the target has a use for. Raises BadInput."""
-    from rpmspecs.spec import find_spec, own_specs
-
-    paths = [find_spec(name) for name in names or own_specs(target)]
-    return list({path.resolve(): path for path in paths}.values())
 
 
 def chosen_backend(wanted: Builder) -> Builder:

@@ -88,12 +88,12 @@ def check_target(
     from rpmspecs.check import check as find
     from rpmspecs.check import read_needs
     from rpmspecs.running import Programs
-    from rpmspecs.spec import find_spec, own_specs
+    from rpmspecs.spec import find_spec, find_specs, own_specs
     from rpmspecs.target import with_mirror
 
     programs = Programs(run.run, run.start)
     ours = {find_spec(name) for name in own_specs(target)}
-    asked = [find_spec(name) for name in specs] if specs else sorted(ours)
+    asked = find_specs(specs or [], target)
     needs, provided = read_needs(asked, target, programs)
     if rest := sorted(ours - set(asked)):
         provided |= read_needs(rest, target, programs)[1]

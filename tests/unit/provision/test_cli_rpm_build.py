@@ -65,6 +65,18 @@ def test_all_of_ours_are_built_when_none_is_named(capsys):
     assert {"openstack-node", "openstack-keystone"} <= set(names)
 
 
+def test_a_target_that_cannot_have_ours_is_one_sentence(capsys):
+    words = ("--target", "centos-7", "--backend", "chroot", "--dry-run")
+    assert rpm_build(*words) == ExitStatus.BAD_INPUT
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines()[0] == (
+        "error: centos-7 cannot have our packages: its RPM has no rich dependencies"
+    )
+    assert invoke(["rpm", "check", "--target", "centos-7", "--offline"]) == ExitStatus.BAD_INPUT
+    assert "cannot have our packages" in capsys.readouterr().err
+
+
 def test_the_chroot_is_not_taken_without_a_word(chain, capsys, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "mock" else find(name))
     assert rpm_build(*chain, "--target", "fedora-43", "--dry-run") == 0

@@ -5,7 +5,7 @@ import pytest
 from provision import run
 from rpmspecs.errors import BadInput
 from rpmspecs.running import Programs
-from rpmspecs.spec import Package, find_spec, own_specs, read_spec
+from rpmspecs.spec import FOLDER, RELEASE, Package, find_spec, find_specs, own_specs, read_spec
 from rpmspecs.target import load_target
 from tests.tools import require_tool
 
@@ -141,3 +141,16 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 def test_targets_with_rdos_packages_have_no_use_for_service_packages():
     assert "openstack-keystone" in own_specs(load_target("fedora-43"))
     assert "openstack-keystone" not in own_specs(load_target("centos-stream-9"))
+
+
+@pytest.mark.parametrize("names", [[], ["openstack-node"], [str(FOLDER / "openstack-nova")]])
+def test_el7_cannot_have_our_packages_and_is_told_why(names):
+    with pytest.raises(BadInput, match="centos-7 cannot have our packages: its RPM has no rich"):
+        find_specs(names, load_target("centos-7"))
+
+
+def test_el7_may_have_a_spec_of_a_persons_own_and_the_repositorys(tmp_path):
+    path = tmp_path / "tool.spec"
+    path.touch()
+    assert find_specs([str(path)], load_target("centos-7")) == [path]
+    assert find_specs([RELEASE], load_target("centos-7")) == [FOLDER / f"{RELEASE}/{RELEASE}.spec"]
