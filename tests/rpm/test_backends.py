@@ -411,6 +411,17 @@ def test_a_full_disk_is_one_sentence_with_the_folder(
         subprocess.run(["umount", small], check=True)
 
 
+def test_a_build_that_finds_no_room_is_one_sentence(
+    backend: Backend, target: Target, cache: Path, tmp_path: Path
+):
+    """Where nobody but root can make a small disk: the kernel's answer is the same."""
+    spec = write_spec(tmp_path, build="dd if=/dev/zero of=/dev/full bs=1M count=1")
+    with pytest.raises(DiskFull, match=r"hello-fixture.* was not built: no space left") as error:
+        build(backend, spec, target, tmp_path)
+    assert "\n" not in str(error.value)
+    assert left_behind(cache, "no mark") == []
+
+
 # how they end
 
 

@@ -9,7 +9,7 @@ import pytest
 from rpmspecs.errors import BadInput, ToolMissing
 from rpmspecs.mock import check_caller, hangup, mock_command, mock_config, root_name
 from rpmspecs.settings import BuildSettings, Isolation
-from rpmspecs.target import Family, Repository, ServicePackages, Target
+from rpmspecs.target import Family, Repository, ServicePackages, Target, load_target
 
 STREAM = Target(
     name="centos-stream-10",
@@ -28,19 +28,7 @@ STREAM = Target(
     services=ServicePackages.OWN,
     macros={"with_tests": "1"},
 )
-VAULT = Target(
-    name="centos-7",
-    family=Family.EL,
-    release="7",
-    dist=".el7",
-    arch="x86_64",
-    repositories=(
-        Repository(name="base", baseurl="https://vault.centos.org/7.9.2009/os/$basearch/"),
-    ),
-    build_packages=("@buildsys-build",),
-    services=ServicePackages.RDO,
-    package_manager="yum",
-)
+VAULT = load_target("centos-7")
 
 
 def read(text):
