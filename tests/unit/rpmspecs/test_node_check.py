@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from rpmspecs.spec import FOLDER
+from tests.tools import require_tool
 
 HERE = FOLDER / "openstack-node"
 SCRIPT = HERE / "node-check"
@@ -53,6 +54,7 @@ def test_a_host_that_has_everything_lacks_nothing(node_check, roles, complete):
 
 NOT_FOUND = ["not-found", "", "inactive"]
 DEAD = ["loaded", "enabled", "failed"]
+AUTHORITY = "/etc/pki/rackseed/authority.crt"
 AGENTS = "openstack-neutron-ovn-agent | openstack-neutron-ovn-metadata-agent"
 
 
@@ -83,6 +85,9 @@ AGENTS = "openstack-neutron-ovn-agent | openstack-neutron-ovn-metadata-agent"
         ("names", {"%H": ["127.0.0.1", "::1"]}, "%H"),
         ("names", {"%H": []}, "%H"),
         ("names", {"%H": ["127.0.1.1", "fe80::1%eth0"]}, None),
+        ("certificates", {AUTHORITY: ["ending", "2026-12-02 12:00:00Z"]}, f"?{AUTHORITY}"),
+        ("certificates", {AUTHORITY: ["unreadable", "Permission denied"]}, f"?{AUTHORITY}"),
+        ("certificates", {AUTHORITY: ["absent", ""]}, None),
         ("tuned", {"active": "balanced"}, "openstack-node | openstack-node-compute | "),
         ("tuned", {"active": "openstack-node-compute"}, None),
     ],
@@ -180,7 +185,7 @@ def test_json_tells_the_same(command):
     done = command("--json", "--facts", str(HERE / "node-check-missing.json"))
     found = json.loads(done.stdout)
     assert found["host"] == "cmp07"
-    assert len(found["missing"]) == 12
+    assert len(found["missing"]) == 15
     for item in found["missing"]:
         assert set(item) == {"role", "check", "what", "found", "expected", "hint"}
 
@@ -216,6 +221,33 @@ def test_this_machine_can_be_asked_whatever_it_is(command):
     assert set(facts["machine"]) == {"virtualization", "iommu"}
     assert isinstance(facts["clock"]["synchronized"], bool)
     assert command("--json").returncode in (0, 1)
+
+
+def test_certificates_are_looked_at_as_openssl_sees_them(node_check, tmp_path):
+    require_tool("openssl")
+    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+               "-nodes", "-subj", "/CN=x", "-keyout", str(tmp_path / "key")]  # fmt: skip
+    for days in ("29", "31"):
+        made = [*request, "-days", days, "-out", str(tmp_path / days)]
+        subprocess.run(made, check=True, capture_output=True)
+    names = [str(tmp_path / name) for name in ("29", "31", "key", "none", "key/none", "")]
+    found = node_check.certificates(names)
+    states = [found[name][0] for name in names]
+    assert states == ["ending", "valid", "unreadable", "absent", "absent", "unreadable"]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ", found[names[0]][1])
+    roles = {"x": {"certificates": dict.fromkeys(names, "")}}
+    missing = judge(node_check, roles, {"certificates": found})
+    assert [what for _, what in missing] == [name for name in names if not name.endswith("31")]
+
+
+def test_without_openssl_certificates_are_one_finding(node_check, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = tmp_path / "certificate"
+    path.touch()
+    roles = {"x": {"certificates": {str(path): "", f"?{path}.other": ""}}}
+    facts = {"certificates": node_check.gather(roles)["certificates"]}
+    assert facts == {"certificates": {"unknown": "openssl: No such file or directory"}}
+    assert judge(node_check, roles, facts) == [("certificates", "all")]
 
 
 def test_the_kernel_arguments_are_those_that_tuned_sets(command):
