@@ -1,9 +1,12 @@
 """The boot server's own certificate, for the URLs that give secrets, and how hosts know its key."""
 
 import base64
+import fcntl
 import hashlib
 import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -28,14 +31,16 @@ LIFETIME = timedelta(days=3650)
 def own_certificate(folder: Path, address: IPv4Address) -> tuple[Path, Path]:
     """A certificate of ours and its key, made where they are not there yet.
 
-    Made anew, too, where they do not belong together: a power cut may come between them.
+    Made anew, too, where they do not belong together: a power cut may come between them. Of several
+    processes one makes them, and the others wait for it.
     Raises BadInput when the folder cannot be written to.
     """
     chain, private = folder / "boot.pem", folder / "boot.key"
     try:
-        if not _is_pair(chain, private):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _make(chain, private, address)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _alone(folder):
+            if not _is_pair(chain, private):
+                _make(chain, private, address)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise BadInput(f"{folder}: {why}, expected a folder for our certificate") from None
@@ -53,6 +58,17 @@ def pin(chain: Path) -> str:
         raise BadInput(f"{chain}: {error}, expected a certificate in PEM") from None
     key = first.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return f"sha256//{base64.b64encode(hashlib.sha256(key).digest()).decode()}"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else is in here with the same folder."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _is_pair(chain: Path, private: Path) -> bool:

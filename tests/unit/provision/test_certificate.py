@@ -3,9 +3,11 @@
 import http.server
 import ssl
 import subprocess
+import sys
 import threading
 from functools import partial
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from provision.certificate import own_certificate, pin
 from provision.errors import BadInput
 from tests.tools import require_tool
 
+TOP = Path(__file__).parents[3]
 ADDRESS = IPv4Address("127.0.0.1")
 OTHER = f"sha256//{'A' * 43}="
 
@@ -40,6 +43,34 @@ def test_what_a_power_cut_left_is_made_anew(tmp_path, name, broken):
             (chain.parent / name).unlink()
     own_certificate(tmp_path / "https", ADDRESS)
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+
+
+MAKING = """
+import ssl, sys
+from ipaddress import IPv4Address
+from pathlib import Path
+from provision.certificate import own_certificate, pin
+
+print("ready", flush=True)
+sys.stdin.readline()
+chain, key = own_certificate(Path(sys.argv[1]), IPv4Address("127.0.0.1"))
+ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+print(pin(chain))
+"""
+
+
+def test_servers_that_start_at_once_have_one_certificate(tmp_path):
+    command = [sys.executable, "-c", MAKING, str(tmp_path / "https")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": TOP}
+    servers = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    for server in servers:
+        assert server.stdout.readline() == "ready\n"
+    for server in servers:
+        server.stdin.write("go\n")
+        server.stdin.flush()
+    pins = [server.communicate(timeout=30)[0] for server in servers]
+    assert [server.returncode for server in servers] == [0] * 4
+    assert pins == [f"{pin(tmp_path / 'https' / 'boot.pem')}\n"] * 4
 
 
 def test_curl_speaks_to_the_server_whose_key_is_pinned_and_to_no_other(tmp_path):
