@@ -222,6 +222,34 @@ def test_a_proof_that_is_skipped_is_told(
     assert line.startswith("the boot proof is skipped recipe=debian-12: KVM does not work here")
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "asked", "proven"),
+    [
+        (Accelerator.KVM, None, True),
+        (Accelerator.KVM, False, False),
+        (Accelerator.KVM, True, True),
+        (Accelerator.TCG, None, False),
+        (Accelerator.TCG, True, True),
+    ],
+)
+def test_an_image_is_proven_by_itself_where_kvm_works_and_elsewhere_when_asked(
+    bench: Workbench,
+    monkeypatch: pytest.MonkeyPatch,
+    accelerator: Accelerator,
+    asked: bool | None,
+    proven: bool,
+) -> None:
+    monkeypatch.setattr(build, "choose_accelerator", lambda *_: accelerator)
+    monkeypatch.setattr(build, "find_tools", lambda _: None)
+    assert bench.build(proof=asked).proven is proven
+    assert bench.told(".json")["proven"] is proven
+    assert ("debian-12.qcow2.boot.json" in bench.names()) is proven
+    bench.problems = ("bios: no word",)
+    if proven:
+        with pytest.raises(NotProven):
+            bench.build(proof=asked)
+
+
 def test_programs_that_a_proof_misses_are_told(
     first: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -180,6 +180,22 @@ def test_a_build_that_somebody_ended_has_not_failed(monkeypatch, tmp_path, error
     assert [event.phase for event in seen] == [ending]
 
 
+@pytest.mark.parametrize(
+    ("option", "proof"),
+    [((), None), (("--boot-proof",), True), (("--no-boot-proof",), False)],
+)
+def test_a_person_may_ask_for_the_boot_proof_or_do_without(monkeypatch, tmp_path, option, proof):
+    asked = []
+
+    def ends(recipe, way):
+        asked.append(way.proof)
+        raise Stopped("enough")
+
+    monkeypatch.setattr("provision.cli.image.run.build_image", ends)
+    assert build_image("debian-12", "-o", str(tmp_path), *option) == ExitStatus.FAILED
+    assert asked == [proof]
+
+
 class Terminal(io.StringIO):
     """What is written to a terminal."""
 
