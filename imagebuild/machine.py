@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from imagebuild.errors import ToolMissing
-from imagebuild.plan import UBUNTU_KEYRING, Machine
+from imagebuild.plan import Machine
 from imagebuild.recipe import Recipe
 from imagebuild.running import Run
 from imagebuild.systems import Packaging
@@ -31,7 +31,7 @@ GPT_TOOLS: Mapping[str, str] = {"sgdisk": "gdisk", "mkfs.vfat": "dosfstools"}
 PLUGIN_TOOLS: Mapping[str, str] = {"partx": "util-linux", "mcopy": "mtools"}
 STOCK_TOOLS: Mapping[str, str] = {"kpartx": "kpartx"}
 PACKAGING_TOOLS: Mapping[Packaging, Mapping[str, str]] = {
-    Packaging.DEB: {"debootstrap": "debootstrap"},
+    Packaging.DEB: {"debootstrap": "debootstrap", "dpkg-deb": "dpkg"},
     Packaging.RPM: {"dnf": "dnf", "rpm": "rpm"},
 }
 
@@ -68,8 +68,6 @@ def check_tools(recipe: Recipe, machine: Machine) -> None:
     ]
     if not (machine.programs / "disk-image-create").exists():
         absent.append("disk-image-create (diskimage-builder, beside this program)")
-    if recipe.system.name == "ubuntu" and not Path(UBUNTU_KEYRING).exists():
-        absent.append(f"{UBUNTU_KEYRING} (package ubuntu-keyring, or from a machine with Ubuntu)")
     if absent:
         error = ToolMissing(f"{recipe.name} cannot be built here without {', '.join(absent)}")
         error.add_note("bin/setup image installs all of them")

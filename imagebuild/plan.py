@@ -30,7 +30,11 @@ EXT4_FEATURES = (
 )
 """Named one by one, so that the builder's newer mke2fs adds none that the image cannot check."""
 
-UBUNTU_KEYRING = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+DRIVER_COMPONENTS: Mapping[str, str] = {
+    "debian": "main,contrib,non-free,non-free-firmware",
+    "ubuntu": "main,universe,restricted",
+}
+"""Where NVIDIA's driver is."""
 
 ROOT_LABEL = "cloudimg-rootfs"
 XFS_LABEL = "img-rootfs"
@@ -209,16 +213,12 @@ def _packaging(recipe: Recipe, settings: Settings) -> dict[str, str]:
         "RACKSEED_PUBLIC_SECURITY_MIRROR": recipe.system.security_mirror,
         **({"RACKSEED_SNAPSHOT": settings.snapshot} if settings.snapshot else {}),
     }
-    if recipe.system.name == "ubuntu":
-        # DIB_APT_KEYRING would do, but asks for apt-key, which newer releases have no more.
-        for tool in ("DEBOOTSTRAP", "MMDEBSTRAP"):
-            found[f"DIB_{tool}_EXTRA_ARGS"] = f"--keyring={UBUNTU_KEYRING}"
     if recipe.system.name == "debian":
         found["DIB_DEBIAN_SECURITY_MIRROR"] = (
             settings.security_mirror or recipe.system.security_mirror
         )
-        if recipe.gpu is GpuKind.DRIVER:
-            found["DIB_DEBIAN_COMPONENTS"] = "main,contrib,non-free,non-free-firmware"
+    if recipe.gpu is GpuKind.DRIVER:
+        found["DIB_DEBIAN_COMPONENTS"] = DRIVER_COMPONENTS[recipe.system.name]
     return found
 
 

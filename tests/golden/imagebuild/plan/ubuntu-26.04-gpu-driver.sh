@@ -35,11 +35,10 @@ export DIB_BLOCK_DEVICE_CONFIG='- local_loop:
 '
 export DIB_BOOTLOADER_DEFAULT_CMDLINE='rd.driver.blacklist=nouveau modprobe.blacklist=nouveau nouveau.modeset=0'
 export DIB_CLOUD_INIT_DATASOURCES='ConfigDrive, OpenStack, NoCloud'
-export DIB_DEBOOTSTRAP_EXTRA_ARGS=--keyring=/usr/share/keyrings/ubuntu-archive-keyring.gpg
+export DIB_DEBIAN_COMPONENTS=main,universe,restricted
 export DIB_GRUB_TIMEOUT=1
 export DIB_IMAGE_CACHE=/cache/downloads
 export DIB_LOCKFILES=/cache/locks
-export DIB_MMDEBSTRAP_EXTRA_ARGS=--keyring=/usr/share/keyrings/ubuntu-archive-keyring.gpg
 export DIB_NO_TIMER_CHECK=False
 export DIB_PYTHON_EXEC=/venv/bin/python
 export DIB_RELEASE=resolute
@@ -54,6 +53,6 @@ export TERM=dumb
 export TMPDIR=/build
 export TMP_DIR=/build
 export USER=root
-/venv/bin/disk-image-create -n -a amd64 -t raw -o /build/ubuntu-26.04-gpu-driver --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources ubuntu-minimal cloud-init openssh-server rackseed-deb rackseed-gpu-ready rackseed-gpu-driver rackseed-layers rackseed-seal
+/venv/bin/disk-image-create -n -a amd64 -t raw -o /build/ubuntu-26.04-gpu-driver --no-tmpfs --root-label cloudimg-rootfs --mkfs-options '-O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum' vm block-device-efi cloud-init-datasources ubuntu-minimal cloud-init openssh-server rackseed-ubuntu rackseed-deb rackseed-gpu-ready rackseed-gpu-driver rackseed-layers rackseed-seal
 echo 'rackseed: the disk is packed'
 qemu-img convert -m 16 -W -f raw -O qcow2 -c -o compression_type=zstd /build/ubuntu-26.04-gpu-driver.raw /images/.ubuntu-26.04-gpu-driver.qcow2.partial
