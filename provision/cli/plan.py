@@ -67,7 +67,7 @@ def plan(
         return show_difference(loaded, known_host(loaded, host), store or loaded.store, as_json)
     names = [known_host(loaded, host)] if host else list(loaded.hosts)
     records = {} if armed else read_records(store or loaded.store)
-    server = settings(loaded, server_address(loaded) or planning.UNKNOWN_SERVER)
+    server = settings(loaded, address_if_any(loaded))
     plans = [
         planning.plan_host(loaded, loaded.hosts[name], record_of(name, records, armed), server)
         for name in names
@@ -173,19 +173,16 @@ def record_of(name: str, records: "Mapping[str, HostRecord]", armed: bool) -> "H
     return records.get(name) or HostRecord(name)
 
 
-def server_address(inventory: "Inventory") -> IPv4Address | None:
-    """Our own address on the segment: as the inventory says, else the interface's; or None."""
+def address_if_any(inventory: "Inventory") -> IPv4Address:
+    """Our own address on the segment; one that stands for it where this machine has none."""
+    from provision.interface import server_address
+    from provision.plan import UNKNOWN_SERVER
     from pxe.errors import InterfaceUnusable
-    from pxe.link import link_facts
 
-    network = inventory.network
-    if network.server is not None:
-        return network.server
     try:
-        found = link_facts(network.interface).addresses
+        return server_address(inventory)
     except InterfaceUnusable:
-        return None
-    return next((each.ip for each in found if each.ip in network.subnet), None)
+        return UNKNOWN_SERVER
 
 
 def as_facts(plan: "HostPlan", answer: str | None = None) -> dict[str, Any]:

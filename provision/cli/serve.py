@@ -24,6 +24,7 @@ from provision.cli.logs import log_at
 from provision.cli.options import DEFAULT_INVENTORY, InventoryOption, StoreOption
 from provision.deploy import SecretsServer
 from provision.errors import BadInput, ProvisionError
+from provision.interface import server_address
 from provision.inventory import views
 from provision.inventory.load import load
 from provision.inventory.model import Inventory, Role
@@ -33,8 +34,8 @@ from provision.store import Store, StoreError
 from provision.verify import verify_programs
 from pxe import httpboot
 from pxe.dhcp.probe import probe, refuse_other_servers
-from pxe.errors import InterfaceUnusable, MissingProgram
-from pxe.link import link_facts, serving_link
+from pxe.errors import MissingProgram
+from pxe.link import serving_link
 from pxe.programs import find_programs
 from pxe.ramdisk.build import build, find_busybox
 from pxe.ramdisk.kernel import find_kernel
@@ -149,28 +150,6 @@ def serve(
         on_reload=partial(reload, source),
     )
     return report.ExitStatus.DONE
-
-
-def server_address(inventory: Inventory) -> IPv4Address:
-    """Our own address: as the inventory says, else the one that the interface has.
-
-    Raises InterfaceUnusable when there is none in the subnet.
-    """
-    network = inventory.network
-    if network.server is not None:
-        return network.server
-    facts = link_facts(network.interface)
-    for found in facts.addresses:
-        if found.ip in network.subnet:
-            return found.ip
-    present = ", ".join(map(str, facts.addresses)) or "no IPv4 address"
-    error = InterfaceUnusable(
-        f"interface {network.interface} has {present}, expected one in {network.subnet}"
-    )
-    if (example := views.free_address(inventory)) is not None:
-        prefix = network.subnet.prefixlen
-        error.add_note(f"add one:  ip address add {example}/{prefix} dev {network.interface}")
-    raise error
 
 
 def require_privileges(status: str) -> None:
