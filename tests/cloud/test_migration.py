@@ -58,6 +58,25 @@ def test_a_second_run_changes_nothing(hosts):
     assert here.run(*look) == before
 
 
+def test_certificates_that_end_soon_are_made_anew(hosts):
+    way, here, _ = hosts
+    authority = here.root / "etc/pki/CA/cacert.pem"
+    if way == "ssh":
+        assert not authority.exists()
+        return
+    step = here.root / "opt/usr/local/lib/rackseed/steps/28-trust"
+    text = step.read_text()
+    step.write_text(text.replace("-days 3650", "-days 10"))
+    authority.unlink()
+    run_steps(here, SECRET)
+    step.write_text(text)
+    run_steps(here, SECRET)
+    for name in ("CA/cacert.pem", "libvirt/servercert.pem", "qemu/client-cert.pem"):
+        words = ("-noout", "-checkend", str(3600 * 24 * 60 * 60))
+        here.run("openssl", "x509", "-in", f"/etc/pki/{name}", *words)
+    here.run("virsh", "--connect", URIS[way], "list")
+
+
 def test_a_way_that_is_not_chosen_any_more_is_closed(hosts):
     _, here, _ = hosts
     here.run("systemctl", "stop", "libvirtd.service")
