@@ -64,6 +64,15 @@ def test_rpmlint_has_nothing_to_say(spec: Path) -> None:
     assert " 0 errors, 0 warnings" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "spec", [spec for spec in SPECS if spec.stem != RELEASE], ids=lambda path: path.stem
+)
+def test_the_newest_entry_of_a_changelog_is_of_this_version(spec: Path) -> None:
+    entry = r"%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n%{CHANGELOGNAME}\n"
+    made, written = parse(spec, "fedora-43", "-q", "--srpm", "--qf", entry).stdout.splitlines()
+    assert written.endswith(f" - {made.removesuffix('.fc43')}")
+
+
 def test_rpmlint_finds_what_is_wrong(tmp_path: Path) -> None:
     spec = tmp_path / "bad.spec"
     spec.write_text(

@@ -5,10 +5,13 @@ same names: these tests are about our packages, not about those.
 """
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +31,7 @@ from rpmspecs.spec import FOLDER, RELEASE, find_spec
 from rpmspecs.target import Repository, Target, load_target
 from tests.fixture_distribution.names import words
 from tests.fixture_distribution.root import Root
-from tests.repository import serving
+from tests.repository import make_rpm, serving
 from tests.tools import require_tool
 
 MakeRoot = Callable[..., Root]
@@ -447,28 +450,61 @@ def test_a_repository_file_without_signatures_is_not_packaged(
         builder(spec, f"refused-{sentence.split()[0]}")
 
 
-def rpmlint_program() -> Path:
-    beside = Path(sys.executable).with_name("rpmlint")
-    return beside if beside.exists() else require_tool("rpmlint", "rpmlint")
+LINT = """
+import shutil
+which = shutil.which
+shutil.which = lambda name, *more: None if name == "rpm2archive" else which(name, *more)
+from rpmlint.cli import lint
+lint()
+"""
+"""rpmlint without rpm2archive, which packs with gzip what is unpacked at once: half of its time."""
+
+MEMORY = Path("/dev/shm")
+"""Where it unpacks: a disk is slow for ten thousands of small files."""
 
 
 def lint(packages: Sequence[Path]) -> str:
-    argv = [str(rpmlint_program()), "--config", str(RPMLINT), *map(str, packages)]
-    return subprocess.run(argv, check=False, capture_output=True, text=True).stdout
+    require_tool("cpio")
+    argv = [sys.executable, "-c", LINT, "--config", str(RPMLINT), *map(str, packages)]
+    scratch = {"TMPDIR": str(MEMORY)} if MEMORY.is_dir() and has_room(MEMORY) else {}
+    environment = {**os.environ, **scratch}
+    return subprocess.run(argv, check=False, capture_output=True, text=True, env=environment).stdout
 
 
-def test_rpmlint_has_nothing_to_say_of_what_was_built(
-    built: Path, builder: Builder, tmp_path: Path, public_key: str
+def has_room(folder: Path) -> bool:
+    """For two unpacked packages."""
+    return shutil.disk_usage(folder).free > 2 << 30
+
+
+def findings(said: str) -> list[str]:
+    """The lines that find something; that all was looked at is in the last."""
+    assert " 0 specfiles checked; " in said, said
+    return [line for line in said.splitlines() if re.search(r": [WE]: ", line)]
+
+
+def test_rpmlint_has_nothing_to_say_of_the_release_package(
+    builder: Builder, tmp_path: Path, public_key: str
 ) -> None:
     spec = release_sources(tmp_path / "release", "http://10.20.0.3/rpm", public_key)
-    release = builder(spec, "linted")
-    said = lint([*built.glob("*.rpm"), *release.glob("*.rpm")])
-    assert " 0 errors, 0 warnings" in said, said
+    assert findings(lint([*builder(spec, "linted").glob("*.rpm")])) == []
 
 
-def test_rpmlint_has_nothing_to_say_of_a_service(our_packages: Sequence[Path]) -> None:
-    """Placement's environment is the smallest; nova-compute asks for most."""
-    some = ("openstack-placement-", "openstack-nova-compute-")
-    said = lint([rpm for rpm in our_packages if rpm.name.startswith(some)])
-    assert "3 packages" in said
-    assert " 0 errors, 0 warnings" in said, said
+def test_rpmlint_has_nothing_to_say_of_all_others(our_packages: Sequence[Path]) -> None:
+    large = sorted(our_packages, key=lambda rpm: rpm.stat().st_size, reverse=True)
+    halves = [large[0::2], large[1::2]]
+    with ThreadPoolExecutor(len(halves)) as threads:
+        said = list(threads.map(lint, halves))
+    for half, text in zip(halves, said, strict=True):
+        assert f" {len(half)} packages and " in text
+        assert findings(text) == []
+
+
+def test_rpmlint_finds_a_changelog_that_was_forgotten(tmp_path: Path) -> None:
+    changelog = "%changelog\n* Fri Nov 20 2026 Somebody <s@example.org> - 1-1\n- First\n"
+    tags = f"BuildArch: noarch\n{changelog}"
+    (found,) = (
+        line
+        for line in findings(lint([make_rpm(tmp_path, "tool", "2", tags=tags)]))
+        if "changelog" in line
+    )
+    assert "incoherent-version-in-changelog 1-1" in found
