@@ -50,7 +50,7 @@ ROWS = (
             ),
             Lines(
                 ("etc/apt/sources.list", "etc/apt/sources.list.d/*.list"),
-                rf"^deb(-src)?[ ].*{_LOCAL}",
+                rf"^[[:space:]]*deb(-src)?[[:space:]].*{_LOCAL}",
             ),
             AbsentWith(("etc/apt/sources.list.d/*.sources",), rf"^URIs:.*{_LOCAL}"),
         ),

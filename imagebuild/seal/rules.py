@@ -1,8 +1,8 @@
 """The kinds of rule that the seal table is made of.
 
 Each rule says the same thing twice: as a question about a finished image, and as a line of the
-shell script that puts it right (its functions are in `templates/seal.sh.j2`). Paths are shell
-patterns without a leading slash.
+shell script that puts it right (its functions are in `functions.sh`). Paths are shell patterns
+without a leading slash.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Protocol
 
 from imagebuild.inside.image import Image
 from imagebuild.inside.tree import Entry, Kind
-from imagebuild.seal.system import Family, System
+from imagebuild.seal.system import System
 
 MOST_TEXT = 1 << 20
 """Bytes of a configuration file that we read."""
@@ -171,22 +171,6 @@ class AbsentWith:
 
     def shell(self) -> Sequence[str]:
         return [shlex.join(["absent_with", pattern, self.expression]) for pattern in self.patterns]
-
-
-@dataclass(frozen=True, slots=True)
-class OnlyFor:
-    """A rule for systems of one family."""
-
-    family: Family
-    rule: Rule
-
-    def traces(self, image: Image, system: System) -> Iterator[Trace]:
-        if system.family is self.family:
-            yield from self.rule.traces(image, system)
-
-    def shell(self) -> Sequence[str]:
-        inner = [f"    {line}" for line in self.rule.shell()]
-        return [f'if [ "$family" = {self.family.value} ]; then', *inner, "fi"] if inner else []
 
 
 def portable(expression: str) -> str:

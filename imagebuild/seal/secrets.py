@@ -15,10 +15,10 @@ ROWS = (
     Row(
         "passwords",
         Severity.SECRET,
-        "accounts with a password, or with an empty one",
+        "accounts with a password, be it locked, or with an empty one",
         "The same password opens every machine; access comes from cloud-init.",
         "shadow(5)",
-        (Lines(("etc/shadow",), r"^([^:]+):([^!*:][^:]*)?:", r"\1:*:"),),
+        (Lines(("etc/shadow",), r"^([^:]+):([!*]*[^!*:][^:]*)?:", r"\1:*:"),),
     ),
     Row(
         "ssh-user-keys",
@@ -185,7 +185,7 @@ ROWS = (
                     "etc/pip.conf",
                     *_in_homes(".config/pip/pip.conf", ".pip/pip.conf"),
                 ),
-                r"://[^/@[:space:]]+:[^/@[:space:]]+@",
+                r"://[^/@[:space:]]+@",
                 "://",
             ),
         ),

@@ -289,8 +289,8 @@ absent '' swap.img
 absent '' 'var/swap*'
 absent '' 'swap/*'
 
-# passwords: accounts with a password, or with an empty one
-edited etc/shadow 's~^([^:]+):([^!*:][^:]*)?:~\1:*:~g'
+# passwords: accounts with a password, be it locked, or with an empty one
+edited etc/shadow 's~^([^:]+):([!*]*[^!*:][^:]*)?:~\1:*:~g'
 
 # ssh-user-keys: users' SSH keys, authorized and known hosts
 hollow '' root/.ssh
@@ -406,14 +406,14 @@ absent '' 'etc/apt/auth.conf.d/*'
 edited 'etc/yum.repos.d/*.repo' '\~^[[:space:]]*(username|password|proxy_username|proxy_password)[[:space:]]*=~d'
 edited etc/dnf/dnf.conf '\~^[[:space:]]*(username|password|proxy_username|proxy_password)[[:space:]]*=~d'
 edited etc/yum.conf '\~^[[:space:]]*(username|password|proxy_username|proxy_password)[[:space:]]*=~d'
-edited etc/apt/sources.list 's~://[^/@[:space:]]+:[^/@[:space:]]+@~://~g'
-edited 'etc/apt/sources.list.d/*' 's~://[^/@[:space:]]+:[^/@[:space:]]+@~://~g'
-edited 'etc/yum.repos.d/*.repo' 's~://[^/@[:space:]]+:[^/@[:space:]]+@~://~g'
-edited etc/pip.conf 's~://[^/@[:space:]]+:[^/@[:space:]]+@~://~g'
-edited root/.config/pip/pip.conf 's~://[^/@[:space:]]+:[^/@[:space:]]+@~://~g'
-edited root/.pip/pip.conf 's~://[^/@[:space:]]+:[^/@[:space:]]+@~://~g'
-edited 'home/*/.config/pip/pip.conf' 's~://[^/@[:space:]]+:[^/@[:space:]]+@~://~g'
-edited 'home/*/.pip/pip.conf' 's~://[^/@[:space:]]+:[^/@[:space:]]+@~://~g'
+edited etc/apt/sources.list 's~://[^/@[:space:]]+@~://~g'
+edited 'etc/apt/sources.list.d/*' 's~://[^/@[:space:]]+@~://~g'
+edited 'etc/yum.repos.d/*.repo' 's~://[^/@[:space:]]+@~://~g'
+edited etc/pip.conf 's~://[^/@[:space:]]+@~://~g'
+edited root/.config/pip/pip.conf 's~://[^/@[:space:]]+@~://~g'
+edited root/.pip/pip.conf 's~://[^/@[:space:]]+@~://~g'
+edited 'home/*/.config/pip/pip.conf' 's~://[^/@[:space:]]+@~://~g'
+edited 'home/*/.pip/pip.conf' 's~://[^/@[:space:]]+@~://~g'
 
 # package-caches: caches of package managers
 hollow lock var/cache/apt/archives
@@ -432,8 +432,8 @@ absent '' var/lib/rpm/.dbenv.lock
 
 # bootstrap-repositories: repositories that only the builder can reach
 absent_with 'etc/yum.repos.d/*.repo' '^[[:space:]]*(baseurl|mirrorlist).*(file:|copy:|cdrom:|//localhost|//127\.|//\[::1\])'
-edited etc/apt/sources.list '\~^deb(-src)?[ ].*(file:|copy:|cdrom:|//localhost|//127\.|//\[::1\])~d'
-edited 'etc/apt/sources.list.d/*.list' '\~^deb(-src)?[ ].*(file:|copy:|cdrom:|//localhost|//127\.|//\[::1\])~d'
+edited etc/apt/sources.list '\~^[[:space:]]*deb(-src)?[[:space:]].*(file:|copy:|cdrom:|//localhost|//127\.|//\[::1\])~d'
+edited 'etc/apt/sources.list.d/*.list' '\~^[[:space:]]*deb(-src)?[[:space:]].*(file:|copy:|cdrom:|//localhost|//127\.|//\[::1\])~d'
 absent_with 'etc/apt/sources.list.d/*.sources' '^URIs:.*(file:|copy:|cdrom:|//localhost|//127\.|//\[::1\])'
 
 # replaced-configuration: files that an update put aside

@@ -1,22 +1,15 @@
 """Every row of the table finds its leftover, finds no other's, and is put right by the script."""
 
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from imagebuild.inside.disk import Disk, Raw
 from imagebuild.inside.errors import Unreadable
-from imagebuild.inside.folder import open_folder
-from imagebuild.inside.image import Image, fstab
 from imagebuild.inside.tree import Entry, Kind, Tree
 from imagebuild.seal import script
-from imagebuild.seal.report import SealReport
 from imagebuild.seal.rules import Absent, Emptied, Hollow, Nowhere
 from imagebuild.seal.table import TABLE
-from imagebuild.seal.verify import verify
+from tests.sealing import seal, verified
 from tests.unsealed import CLEAN, IN_THE_DISK, PLANTS, make, snapshot
 
 ELEMENT = Path("imagebuild/elements/rackseed-seal")
@@ -43,33 +36,13 @@ def _concrete(pattern: str) -> str:
     return pattern.replace("[0-9]", "1").replace("[op]", "p").replace("*", "x")
 
 
-@contextmanager
-def _image(folder: Path) -> Iterator[Image]:
-    with open_folder(folder) as root, (folder / "etc/os-release").open("rb") as file:
-        disk = Disk(Path("folder"), "raw", None, 0, Raw(file))
-        tree = Tree(root)
-        yield Image(disk, (), tree, fstab(tree.text("etc/fstab") or ""), ())
-
-
-def _verified(folder: Path) -> SealReport:
-    with _image(folder) as image:
-        return verify(image)
-
-
-def _sealed(folder: Path) -> None:
-    path = folder.with_suffix(".sh")
-    path.write_text(script.render())
-    done = subprocess.run(["sh", path, folder], check=True, timeout=60, capture_output=True)
-    assert (done.stdout, done.stderr) == (b"", b"")
-
-
 def test_a_sealed_system_has_no_findings(tmp_path):
-    assert [str(finding) for finding in _verified(make(tmp_path, CLEAN)).findings] == []
+    assert [str(finding) for finding in verified(make(tmp_path, CLEAN)).findings] == []
 
 
 @pytest.mark.parametrize("row", PLANTS)
 def test_each_leftover_is_found_as_itself_and_as_nothing_else(row, tmp_path):
-    report = _verified(make(tmp_path, {**CLEAN, **PLANTS[row]}))
+    report = verified(make(tmp_path, {**CLEAN, **PLANTS[row]}))
     assert {finding.row.name for finding in report.findings} == {row}
     assert not report.sealed
 
@@ -85,28 +58,28 @@ def test_the_script_mends_every_leftover_at_once_and_the_second_time_changes_not
         if row not in by_hand:
             files |= plant
     root = make(tmp_path / "root", files)
-    assert {finding.row.name for finding in _verified(root).findings} == set(PLANTS) - by_hand
-    _sealed(root)
-    assert [str(finding) for finding in _verified(root).findings] == []
+    assert {finding.row.name for finding in verified(root).findings} == set(PLANTS) - by_hand
+    seal(root)
+    assert [str(finding) for finding in verified(root).findings] == []
     once = snapshot(root)
-    _sealed(root)
+    seal(root)
     assert snapshot(root) == once
 
 
 def test_every_path_of_the_table_is_found_and_mended(tmp_path):
     planted = {path: "x" for rule in RULES for path in _examples(rule)}
     root = make(tmp_path / "root", {**CLEAN, **planted})
-    found = {finding.path for finding in _verified(root).findings}
+    found = {finding.path for finding in verified(root).findings}
     assert set(planted) - found == set()
     assert len(planted) > 200
-    _sealed(root)
-    assert [str(finding) for finding in _verified(root).findings] == []
+    seal(root)
+    assert [str(finding) for finding in verified(root).findings] == []
 
 
 def test_the_script_leaves_a_sealed_system_as_it_is(tmp_path):
     root = make(tmp_path / "root", CLEAN)
     before = snapshot(root)
-    _sealed(root)
+    seal(root)
     after = snapshot(root)
     assert before.pop("etc/hostname") == "localhost\n"
     assert before.pop("var/log/apt/history.log") == ""
@@ -126,7 +99,7 @@ def test_the_script_keeps_what_is_beside_a_leftover(tmp_path):
     )
     (root / "etc/shadow").chmod(0o640)
     number = (root / "etc/shadow").stat().st_ino
-    _sealed(root)
+    seal(root)
     assert (
         root / "etc/shadow"
     ).read_text() == "root:*:1:0:9:7:::\nsshd:!:1::::::\nguest:*:1::::::\n"
@@ -161,7 +134,7 @@ def test_the_machine_id_has_the_form_that_its_systemd_wants(systemd, content, tr
     files[f"usr/lib/systemd/{systemd}"] = ""
     if content is not None:
         files["etc/machine-id"] = content
-    report = _verified(make(tmp_path, files))
+    report = verified(make(tmp_path, files))
     assert [finding.row.name for finding in report.findings] == traces
 
 
@@ -174,13 +147,13 @@ def test_the_script_writes_the_machine_id_of_rpm_systems_by_version(systemd, wri
         tmp_path / "root",
         {"var/lib/rpm/Packages": "", f"usr/lib/systemd/{systemd}": "", "etc/machine-id": "a" * 32},
     )
-    _sealed(root)
+    seal(root)
     assert (root / "etc/machine-id").read_text() == written
 
 
 def test_the_word_uninitialized_counts_for_a_generic_image_only_with_a_known_systemd(tmp_path):
     files = {**CLEAN, "var/lib/dbus/machine-id": "-> /etc/machine-id"}
-    assert _verified(make(tmp_path, files)).sealed
+    assert verified(make(tmp_path, files)).sealed
 
 
 def test_a_link_cannot_lead_the_verifier_to_files_of_this_machine(tmp_path):
@@ -189,11 +162,11 @@ def test_a_link_cannot_lead_the_verifier_to_files_of_this_machine(tmp_path):
     (outside / "x_host_y").write_text("x")
     files = {name: text for name, text in CLEAN.items() if not name.startswith("etc/ssh/")}
     root = make(tmp_path / "root", {**files, "etc/ssh": f"-> {outside}"})
-    assert _verified(root).findings == ()
+    assert verified(root).findings == ()
 
 
 def test_the_report_never_shows_a_secret(tmp_path):
-    report = _verified(make(tmp_path, {**CLEAN, **PLANTS["passwords"], **PLANTS["hostname"]}))
+    report = verified(make(tmp_path, {**CLEAN, **PLANTS["passwords"], **PLANTS["hostname"]}))
     text = str(report.as_json())
     assert "salt" not in text
     assert "build7" not in text
