@@ -47,15 +47,15 @@ def own_certificate(folder: Path, address: IPv4Address) -> tuple[Path, Path]:
     return chain, private
 
 
-def pin(chain: Path) -> str:
+def pin(chain: bytes) -> str:
     """The digest of a certificate's key, as `curl --pinnedpubkey` takes it (RFC 7469, 2.4).
 
     Raises BadInput.
     """
     try:
-        first = x509.load_pem_x509_certificates(chain.read_bytes())[0]
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{chain}: {error}, expected a certificate in PEM") from None
+        first = x509.load_pem_x509_certificates(chain)[0]
+    except ValueError as error:
+        raise BadInput(f"the certificate: {error}, expected it in PEM") from None
     key = first.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return f"sha256//{base64.b64encode(hashlib.sha256(key).digest()).decode()}"
 

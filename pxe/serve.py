@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import IPv4Address
@@ -38,11 +39,18 @@ GARBAGE_THRESHOLD = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Serve HTTPS too, on a port of its own."""
+    """Serve HTTPS too, on a port of its own; the same in every process, whenever it starts."""
 
-    chain: Path
-    key: Path
+    chain: bytes
+    """In PEM."""
+    key: bytes = field(repr=False)
     port: int = 443
+
+    @contextmanager
+    def files(self) -> Iterator[tuple[Path, Path]]:
+        """Chain and key under names that this process can open, as OpenSSL wants."""
+        with _in_memory(self.chain) as chain, _in_memory(self.key) as key:
+            yield chain, key
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,16 @@ class BootServer:
     def http_catalog(self, site: Site) -> Catalog:
         """The same tree and what HTTP alone serves."""
         return replace(self.catalog(site), repositories=self.repositories)
+
+
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[Path]:
+    descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def planes(server: BootServer, *, tftp_workers: int = 1, http_workers: int = 1) -> list[Plane]:
@@ -134,11 +152,13 @@ async def _serve_http(server: BootServer, site: Site, ready: Ready) -> None:
         plain = await start_http(app, server.settings, reuse_port=True)
         stack.push_async_callback(plain.stop)
         if certificate := server.certificate:
+            with certificate.files() as files:
+                tls = ssl_context(*files)
             secure = await start_http(
                 BootApp(site, server.http_catalog(site)),
                 replace(server.settings, http_port=certificate.port),
                 reuse_port=True,
-                tls=ssl_context(certificate.chain, certificate.key),
+                tls=tls,
             )
             stack.push_async_callback(secure.stop)
         answer_promptly()

@@ -103,7 +103,7 @@ def serve(
 
     Looks for another DHCP server first and refuses to start beside one. SIGHUP reads the
     inventory again (hosts and roles; with another `network`, `artifacts` or `packages`
-    it is refused).
+    it is refused). Another certificate takes a new start.
 
     Example:
       rackseed serve -i rack.yaml
@@ -174,8 +174,9 @@ def https_of(
         raise BadInput("--certificate and --key go together, expected both or neither")
     if port == http_port:
         raise BadInput(f"--https-port: {port} is the port of plain HTTP, expected another")
-    check_certificate(certificate, key)
-    return Certificate(certificate.resolve(), key.resolve(), port)
+    read = Certificate(pem("--certificate", certificate), pem("--key", key), port)
+    check_certificate(read, certificate, key)
+    return read
 
 
 def hands_out_secrets(inventory: Inventory) -> bool:
@@ -197,14 +198,17 @@ def secrets_server(settings: Settings, https: Certificate | None) -> SecretsServ
     return SecretsServer(f"https://{settings.address}:{https.port}", pin(https.chain))
 
 
-def check_certificate(certificate: Path, key: Path) -> None:
-    """That the files are a certificate chain and its key. Raises BadInput."""
-    for option, path in (("--certificate", certificate), ("--key", key)):
-        try:
-            path.read_bytes()
-        except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise BadInput(f"{option}: {path}: {why}, expected a PEM file") from None
+def pem(option: str, path: Path) -> bytes:
+    """The contents of a file. Raises BadInput."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise BadInput(f"{option}: {path}: {why}, expected a PEM file") from None
+
+
+def check_certificate(read: Certificate, certificate: Path, key: Path) -> None:
+    """That what was read of these files is a certificate chain and its key. Raises BadInput."""
 
     def refuse() -> str:
         locked = BadInput(f"--key: {key} is encrypted, expected a key without a password")
@@ -212,7 +216,8 @@ def check_certificate(certificate: Path, key: Path) -> None:
         raise locked
 
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse)
+        with read.files() as (chain, private):
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, private, refuse)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise BadInput(f"--key: {key} is not the key of {certificate}") from None

@@ -6,11 +6,14 @@ import pickle
 import signal
 import socket
 import subprocess
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
+from provision.arming import arm
+from provision.certificate import own_certificate
 from provision.cli.main import invoke
 from provision.cli.serve import (
     NotPermitted,
@@ -19,15 +22,17 @@ from provision.cli.serve import (
     https_of,
     open_site,
     require_privileges,
+    secrets_server,
 )
 from provision.errors import BadInput
 from provision.inventory import views
 from provision.inventory.load import load
-from provision.site import InventorySite
+from provision.site import CLAIM_S, InventorySite
 from provision.store import Store
 from pxe import serve as server
 from pxe.addresses import MacAddress
 from pxe.errors import InterfaceUnusable
+from pxe.http.server import ssl_context
 from pxe.serve import BootServer
 from pxe.settings import Settings
 from tests.tools import require_tool
@@ -111,6 +116,39 @@ def test_a_key_that_fits_not_is_told_apart_from_no_key(pair, tmp_path):
         https_of(certificate, locked, 443, 80)
     with pytest.raises(BadInput, match="no certificate and its key, expected PEM"):
         https_of(key, key, 443, 80)
+
+
+def test_a_certificate_is_read_once_for_all_processes(pair, tmp_path):
+    https = https_of(*pair, 443, 80)
+    for path in pair:
+        path.write_text("another")
+    sent = pickle.loads(pickle.dumps(https))
+    with sent.files() as files:
+        ssl_context(*files)
+    assert "PRIVATE" not in repr(sent)
+
+
+def test_an_answer_names_the_key_that_is_served_since_the_last_start(rack, tmp_path):
+    administrator = "administrators: {ops: {ssh_keys: [ssh-ed25519 AAAA ops]}}\n"
+    rack.write_text(CLOUD.replace("node-compute", "node-full") + administrator)
+    loaded = load(rack)
+    now = datetime(2026, 5, 4, tzinfo=UTC)
+    settings = views.settings(loaded, IPv4Address("10.20.0.1"))
+    address = IPv4Address("10.20.0.2")
+    bodies, pins = [], []
+    with Store(loaded.store) as store:
+        arm(store, ["cmp01"], force=True, at=now)
+        for n, folder in enumerate(("first", "second")):
+            own = own_certificate(tmp_path / folder, settings.address)
+            source = secrets_server(settings, https_of(*own, 443, 80))
+            later = now + n * timedelta(seconds=CLAIM_S + 1)
+            site = InventorySite(loaded, store, lambda later=later: later, source)
+            if not bodies:
+                (target,) = site.boot_targets([(FIRST, address)], settings.http_url)
+                token = " ".join(target.arguments).partition("/answer/")[2].split()[0]
+            bodies.append(site.answer(token, address).body.decode())
+            pins.append(source.pin)
+    assert [[pin in body for pin in pins] for body in bodies] == [[True, False], [False, True]]
 
 
 def test_https_gets_a_port_of_its_own(pair):
