@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rpmspecs.spec import FOLDER, RELEASE, own_specs
+from rpmspecs.spec import FOLDER, RELEASE, SERVICE_MARK, own_specs
 from rpmspecs.target import load_target, macros_of, targets
+from rpmspecs.versions import compare
 from tests.tools import require_tool
 
 SPECS = sorted(FOLDER.glob("*/*.spec"))
@@ -90,6 +91,25 @@ def test_every_filter_has_its_reason() -> None:
         if line.strip().startswith("'"):
             assert above.strip().startswith(("#", "'")), f"no reason above {line.strip()}"
         above = line
+
+
+def lines(spec: Path, *words: str) -> list[str]:
+    return parse(spec, "fedora-43", "-q", *words).stdout.splitlines()
+
+
+def test_what_we_package_ourselves_is_before_the_next_release() -> None:
+    """A conflict in another epoch than ours would hold nothing back, or ours too."""
+    node = FOLDER / "openstack-node/openstack-node.spec"
+    conflicts = dict(line.split(" >= ") for line in lines(node, "--conflicts"))
+    services = [spec for spec in SPECS if (spec.parent / SERVICE_MARK).exists()]
+    made = r"%{NAME} %|EPOCH?{%{EPOCH}:}|%{VERSION}\n"
+    ours = dict(line.split() for spec in services for line in lines(spec, "--qf", made))
+    assert len(conflicts) == 8
+    for name, version in conflicts.items():
+        epoch, _, number = ours[name].rpartition(":")
+        next_epoch, _, next_number = version.rpartition(":")
+        assert epoch == next_epoch, name
+        assert compare(number, next_number) < 0, name
 
 
 @pytest.mark.parametrize(

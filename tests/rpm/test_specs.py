@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -58,25 +58,35 @@ STOOD_IN = words(
     "libvirt-daemon-driver-storage-core pciutils ovn-host ovn-central"
 )
 
-NEXT_RELEASE = "openstack-nova-common"
-"""Stood in for in the version of the OpenStack release after ours."""
+NEXT_RELEASE = {
+    "openstack-keystone": "1:28.0.0",
+    "openstack-glance": "1:31.0.0",
+    "openstack-placement-api": "14.0.0",
+    "openstack-nova-common": "1:32.0.0",
+    "openstack-neutron-common": "1:27.0.0",
+    "openstack-cinder": "1:27.0.0",
+    "openstack-heat-common": "1:25.0.0",
+    "openstack-dashboard": "1:25.5.0",
+}
+"""The first versions of the OpenStack release after ours, 2025.2, with RDO's epochs."""
 
 
-def stand_in(name: str, version: str = "Version: 1") -> str:
+def stand_in(name: str, version: str) -> str:
+    epoch, _, number = version.rpartition(":")
     return (
-        f"%package -n {name}\nSummary: Stands in for {name} in tests\n{version}\n"
+        f"%package -n {name}\nSummary: Stands in for {name} in tests\n"
+        f"Epoch: {epoch or 0}\nVersion: {number}\n"
         f"%description -n {name}\nStands in for {name} in tests.\n%files -n {name}\n"
     )
 
 
-def make_stand_ins(top: Path) -> Path:
+def make_stand_ins(top: Path, versions: Mapping[str, str]) -> Path:
     """A repository of empty packages."""
     spec = top / "stand-ins.spec"
-    next_release = stand_in(NEXT_RELEASE, "Epoch: 1\nVersion: 32.0.0")
     spec.write_text(
         "Name: fixture-stand-ins\nVersion: 1\nRelease: 1\nSummary: Stands in\n"
         "License: Apache-2.0\nBuildArch: noarch\n%description\nStands in.\n"
-        + "".join([*map(stand_in, STOOD_IN), next_release])
+        + "".join(stand_in(name, version) for name, version in versions.items())
     )
     macros = ["--define", f"_topdir {top}", "--define", f"_dbpath {top}/db"]
     subprocess.run(["rpmbuild", "-bb", "--quiet", *macros, str(spec)], check=True)
@@ -85,7 +95,12 @@ def make_stand_ins(top: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def stand_ins(fixture_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_stand_ins(tmp_path_factory.mktemp("stand-ins"))
+    return make_stand_ins(tmp_path_factory.mktemp("stand-ins"), dict.fromkeys(STOOD_IN, "1"))
+
+
+@pytest.fixture(scope="session")
+def next_release(fixture_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_stand_ins(tmp_path_factory.mktemp("next"), NEXT_RELEASE)
 
 
 def repository(folder: Path) -> Path:
@@ -232,12 +247,16 @@ def test_a_compute_node_has_the_agent_that_was_chosen_and_ovns_otherwise(
     assert ("ovn-host" in names) is daemon
 
 
-def test_the_next_release_does_not_come_in_by_itself(root: Root) -> None:
-    names = resolve(root, "openstack-node-common")
-    refused = root.dnf("install", NEXT_RELEASE)
-    assert refused.returncode != 0
-    assert "conflicts with openstack-nova-common >= 1:32" in refused.stderr
-    assert NEXT_RELEASE not in names
+def test_nothing_of_the_next_release_comes_in_by_itself(
+    fixture_root: MakeRoot, stand_ins: Path, next_release: Path, built: Path
+) -> None:
+    root = fixture_root(standins=stand_ins, ours=built, next=next_release)
+    resolve(root, "openstack-node-common")
+    for name, version in NEXT_RELEASE.items():
+        refused = root.dnf("install", f"{name}-{version}")
+        assert refused.returncode != 0, name
+        assert re.search(rf"conflicts with {name} >= [\d:.]+ provided by {name}-", refused.stderr)
+    assert not set(NEXT_RELEASE) & installed(root)
 
 
 def test_the_check_of_names_says_of_real_metadata_what_dnf_says(
