@@ -37,6 +37,7 @@ ROWS = (
         "systemd-random-seed.service(8); systemd.io/BUILDING_IMAGES",
         (
             Absent(
+                "etc/random-seed",
                 "var/lib/systemd/random-seed",
                 "var/lib/random-seed",
                 "var/lib/misc/random-seed",
@@ -66,7 +67,7 @@ ROWS = (
         "hostname(5); virt-sysprep(1) net-hostname",
         (
             Hostname(),
-            Absent("etc/mailname"),
+            Absent("etc/mailname", "etc/HOSTNAME"),
             Lines(("etc/hosts",), r"^127\.0\.1\.1[[:space:]]"),
             Lines(("etc/machine-info",), r"^PRETTY_HOSTNAME="),
             Lines(("etc/sysconfig/network",), r"^(HOSTNAME|DHCP_HOSTNAME)="),
@@ -140,10 +141,12 @@ ROWS = (
                 "etc/salt/pki/minion/*",
                 "etc/chef/client.pem",
                 "etc/ipa/default.conf",
+                "etc/ipa/ca.crt",
                 "var/lib/ipa-client/sysrestore/*",
                 "var/lib/ipa-client/pki/*",
                 "usr/local/share/ca-certificates/ipa-ca.crt",
                 "etc/pki/ca-trust/source/ipa.p11-kit",
+                "etc/pki/ca-trust/source/anchors/ipa-ca.crt",
             ),
             Hollow(
                 "var/lib/puppet",

@@ -44,7 +44,8 @@ ROWS = (
         "Who was logged in on the builder, and accounts locked there.",
         "utmp(5), faillock(8); virt-sysprep(1) utmp, pam-data",
         (
-            Absent("run/utmp", "var/run/faillock/*", "var/run/sepermit/*", "var/lib/faillock/*"),
+            Absent("run/utmp", "var/run/utmp", "var/run/faillock/*", "var/run/sepermit/*"),
+            Absent("var/run/console/*", "var/lib/faillock/*"),
             Hollow("var/lib/AccountsService/users", "var/lib/fprint", "var/lib/lastlog"),
         ),
     ),
@@ -94,7 +95,7 @@ ROWS = (
         "backup copies of editors",
         "They hold what somebody changed, secrets too.",
         "virt-sysprep(1) backup-files",
-        (Nowhere(("etc", "root", "srv", "home"), ("*.bak", "*~", ".*.sw[op]")),),
+        (Nowhere(("etc", "root", "srv", "home", "var"), ("*.bak", "*~", ".*.sw[op]")),),
     ),
     Row(
         "account-backups",

@@ -83,7 +83,7 @@ ROWS = (
         (
             Hollow("etc/ssl/private", "etc/pki/tls/private", "etc/pki/CA/private"),
             Absent("etc/ssl/certs/ssl-cert-snakeoil.pem"),
-            Absent("etc/Pegasus/*.pem", "etc/Pegasus/*.crt", "etc/Pegasus/*.srl"),
+            Absent(*(f"etc/Pegasus/*.{kind}" for kind in ("pem", "crt", "srl", "csr", "cnf"))),
             Hollow("etc/letsencrypt/accounts", "etc/letsencrypt/archive"),
             Nowhere(("etc/pki/CA",), ("*.crt",)),
         ),

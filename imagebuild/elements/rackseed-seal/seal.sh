@@ -126,6 +126,7 @@ machine_id
 dbus_machine_id
 
 # random-seed: saved seeds of the random number generator
+absent '' etc/random-seed
 absent '' var/lib/systemd/random-seed
 absent '' var/lib/random-seed
 absent '' var/lib/misc/random-seed
@@ -142,6 +143,7 @@ hollow '' etc/credstore.encrypted
 # hostname: a host's name
 absent '' etc/hostname
 absent '' etc/mailname
+absent '' etc/HOSTNAME
 edited etc/hosts '\~^127\.0\.1\.1[[:space:]]~d'
 edited etc/machine-info '\~^PRETTY_HOSTNAME=~d'
 edited etc/sysconfig/network '\~^(HOSTNAME|DHCP_HOSTNAME)=~d'
@@ -180,10 +182,12 @@ absent '' etc/salt/minion_id
 absent '' 'etc/salt/pki/minion/*'
 absent '' etc/chef/client.pem
 absent '' etc/ipa/default.conf
+absent '' etc/ipa/ca.crt
 absent '' 'var/lib/ipa-client/sysrestore/*'
 absent '' 'var/lib/ipa-client/pki/*'
 absent '' usr/local/share/ca-certificates/ipa-ca.crt
 absent '' etc/pki/ca-trust/source/ipa.p11-kit
+absent '' etc/pki/ca-trust/source/anchors/ipa-ca.crt
 hollow '' var/lib/puppet
 hollow '' var/log/puppet
 hollow '' etc/puppetlabs/puppet/ssl
@@ -354,6 +358,8 @@ absent '' etc/ssl/certs/ssl-cert-snakeoil.pem
 absent '' 'etc/Pegasus/*.pem'
 absent '' 'etc/Pegasus/*.crt'
 absent '' 'etc/Pegasus/*.srl'
+absent '' 'etc/Pegasus/*.csr'
+absent '' 'etc/Pegasus/*.cnf'
 hollow '' etc/letsencrypt/accounts
 hollow '' etc/letsencrypt/archive
 nowhere etc/pki/CA '*.crt'
@@ -482,8 +488,10 @@ absent '' run/log/journal
 
 # login-records: records of logins
 absent '' run/utmp
+absent '' var/run/utmp
 absent '' 'var/run/faillock/*'
 absent '' 'var/run/sepermit/*'
+absent '' 'var/run/console/*'
 absent '' 'var/lib/faillock/*'
 hollow '' var/lib/AccountsService/users
 hollow '' var/lib/fprint
@@ -532,6 +540,9 @@ nowhere srv '.*.sw[op]'
 nowhere home '*.bak'
 nowhere home '*~'
 nowhere home '.*.sw[op]'
+nowhere var '*.bak'
+nowhere var '*~'
+nowhere var '.*.sw[op]'
 
 # account-backups: older copies of the account files
 absent '' etc/passwd-

@@ -8,6 +8,10 @@ import pytest
 
 from imagebuild.seal.leftovers import _BUILDER_TOOLS
 from imagebuild.seal.table import TABLE
+from tests.sealing import seal, verified
+from tests.sysprep import LEFT, REMOVED
+from tests.unsealed import CLEAN, make, snapshot
+from tests.unsealed_lines import LINES
 
 ROWS = {row.name for row in TABLE}
 
@@ -68,6 +72,35 @@ NOT_OURS = {
 def test_an_operation_of_virt_sysprep_has_its_row(operation, row):
     assert row in ROWS
     assert row in operation or any(operation in r.source for r in TABLE if r.name == row)
+
+
+def planted() -> dict[str, str]:
+    """A file for every path that it removes."""
+    paths = [path.replace("*", "x") for paths in REMOVED.values() for path in paths]
+    return {path.replace("dev/./", "dev/."): "x" for path in paths}
+
+
+def with_parents(path: str) -> list[str]:
+    """A path and the folders that it is in."""
+    return [path, *map(str, Path(path).parents)]
+
+
+def test_what_virt_sysprep_removes_is_found_and_removed_or_has_a_reason(tmp_path):
+    root = make(tmp_path / "root", {**CLEAN, **planted()})
+    found = {finding.path for finding in verified(root).findings}
+    assert {path for path in planted() if not found & set(with_parents(path))} == set(LEFT)
+    seal(root)
+    assert verified(root).findings == ()
+    content = snapshot(root)
+    stay = {path for path in planted() if content.get(path) not in (None, "", "GenerateName=yes\n")}
+    assert stay == {*LEFT, "var/lib/dbus/machine-id"}, "that is a link now"
+
+
+def test_every_operation_of_which_paths_are_known_is_covered():
+    assert set(REMOVED) <= {*COVERED, "random-seed"}
+    by_lines = {one.row for one in LINES}
+    for operation, row in COVERED.items():
+        assert operation in REMOVED or row in by_lines | {"histories", "lvm-devices"}, operation
 
 
 def test_every_operation_is_covered_or_has_a_reason():
