@@ -4,6 +4,7 @@ Nothing of its text is quoted, for passwords lie in it.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import yaml
 from imagebuild.errors import BadInput
 
 
-def check_clouds(places: Sequence[Path], cloud: str | None) -> None:
-    """Look through the file that counts, the first that is there. Raises BadInput."""
+def check_clouds(places: Sequence[Path], cloud: str | None) -> Sequence[str]:
+    """Look through the file that counts, the first that is there; returns the clouds in it.
+
+    Raises BadInput.
+    """
     for place in places:
         try:
             text = place.read_text(encoding="utf-8")
@@ -22,13 +26,12 @@ def check_clouds(places: Sequence[Path], cloud: str | None) -> None:
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"{place}: cannot be read as text: {type(error).__name__}") from None
         if place.suffix == ".json":
-            _check_json(place, text)
-        else:
-            _check_yaml(place, text, cloud)
-        return
+            return _check_json(place, text)
+        return _check_yaml(place, text, cloud)
+    return ()
 
 
-def _check_yaml(place: Path, text: str, cloud: str | None) -> None:
+def _check_yaml(place: Path, text: str, cloud: str | None) -> Sequence[str]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -38,20 +41,27 @@ def _check_yaml(place: Path, text: str, cloud: str | None) -> None:
     except yaml.YAMLError:
         raise BadInput(f"{place}: not YAML: a character that no text has") from None
     clouds = _entry(place, node, "the file", "clouds")
-    if clouds is None or cloud is None:
-        return
+    if cloud is None:
+        return ()
+    if clouds is None:
+        raise BadInput(f"{place}: has no key clouds, expected the clouds below it")
     entry = _entry(place, clouds, "clouds", cloud)
     login = _entry(place, entry, f"clouds: {cloud}", "auth") if entry is not None else None
-    if login is not None:
-        _entry(place, login, f"auth of {cloud}", "auth_url")
+    url = _entry(place, login, f"auth of {cloud}", "auth_url") if login is not None else None
+    if url is not None and not re.match(r"https?://[^/]", str(url.value)):
+        at = url.start_mark.line + 1
+        raise BadInput(f"{place}:{at}: auth_url of {cloud}: expected http://… or https://…")
+    return [str(name.value) for name, _ in clouds.value]
 
 
-def _check_json(place: Path, text: str) -> None:
+def _check_json(place: Path, text: str) -> Sequence[str]:
     """YAML has rules for tabs that JSON has not."""
     try:
-        json.loads(text)
+        found = json.loads(text)
     except json.JSONDecodeError as error:
         raise BadInput(f"{place}:{error.lineno}: not JSON from here on") from None
+    clouds = found.get("clouds") if isinstance(found, dict) else None
+    return list(clouds) if isinstance(clouds, dict) else ()
 
 
 def _entry(place: Path, node: yaml.Node | None, what: str, key: str) -> yaml.Node | None:

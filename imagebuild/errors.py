@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 
 class ImageError(Exception):
@@ -10,6 +11,17 @@ class ImageError(Exception):
 
 class BadInput(ImageError):
     """Something a person wrote is wrong: a recipe, an option, a name, a file that is no image."""
+
+
+Wrong = TypeVar("Wrong", bound=BadInput)
+
+
+def joined(problems: Sequence[Wrong]) -> Wrong:
+    """Several as one, each line and each hint once."""
+    together = type(problems[0])("\n".join(dict.fromkeys(map(str, problems))))
+    for note in dict.fromkeys(n for one in problems for n in getattr(one, "__notes__", ())):
+        together.add_note(note)
+    return together
 
 
 class ToolMissing(ImageError):

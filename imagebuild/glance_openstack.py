@@ -24,6 +24,7 @@ from imagebuild.clouds import check_clouds
 from imagebuild.errors import BadInput, PublishFailed
 from imagebuild.glance import DRAFT_FOR, Remote, State, Visibility
 from imagebuild.glance_upload import Body
+from imagebuild.yamlfile import unknown
 
 log = logging.getLogger(__name__)
 
@@ -182,6 +183,9 @@ class Glance:
             raise told from None
         except (auth.ConnectionError, auth.RetriableConnectionFailure, auth.SSLError) as error:
             told = PublishFailed(f"the cloud {self._cloud} does not answer: cannot {what}")
+            told.add_note(
+                "look at auth_url in clouds.yaml, and whether it can be reached from here"
+            )
             raise told from error
         except (auth.ClientException, exceptions.SDKException) as error:
             told = PublishFailed(f"the cloud {self._cloud} cannot {what}: {_why(error)}")
@@ -193,11 +197,11 @@ def connect(cloud: str | None) -> Glance:
 
     Raises BadInput without such a cloud, PublishFailed when it cannot be reached.
     """
-    check_clouds(_clouds_places(), cloud or os.environ.get("OS_CLOUD"))
+    known = check_clouds(_clouds_places(), cloud or os.environ.get("OS_CLOUD"))
     try:
         connection = openstack.connect(cloud=cloud, app_name="rackseed")
     except exceptions.ConfigException as error:
-        raise _no_cloud(cloud, error) from None
+        raise _no_cloud(cloud, known, error) from None
     except (auth.ClientException, exceptions.SDKException, *MISSHAPEN) as error:
         wrong = BadInput(f"the cloud {cloud or 'of the environment'}: {_why(error)}")
         wrong.add_note(CLOUDS_HINT)
@@ -281,9 +285,11 @@ def _broken_off(cloud: str, image: str, body: Body) -> PublishFailed:
     return error
 
 
-def _no_cloud(cloud: str | None, error: Exception) -> BadInput:
+def _no_cloud(cloud: str | None, known: Sequence[str], error: Exception) -> BadInput:
     if cloud is None:
         wrong = BadInput("no cloud is named: --cloud NAME, OS_CLOUD, or the OS_ variables")
+    elif known and cloud not in known:
+        wrong = BadInput(unknown("cloud", cloud, known))
     else:
         wrong = BadInput(f"no clouds.yaml describes the cloud {cloud}: {_why(error)}")
     wrong.add_note(CLOUDS_HINT)

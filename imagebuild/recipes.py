@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imagebuild.errors import BadInput
+from imagebuild.errors import BadInput, joined
 from imagebuild.gpus import BRANCHES, generations
 from imagebuild.recipe import BlockDevice, Compression, GpuKind, Recipe
 from imagebuild.systems import SYSTEMS, System
@@ -85,11 +85,13 @@ def load_recipe(name: str, packages: Sequence[str] = ()) -> Recipe:
 
 
 def load_recipes(names: Sequence[str], packages: Sequence[str] = ()) -> list[Recipe]:
-    """Several recipes, each once. Raises BadInput for two whose images have one name."""
+    """Several recipes, each once.
+
+    Raises BadInput with the problems of all, and for two whose images have one name.
+    """
     loaded: dict[str, Recipe] = {}
     typed: dict[str, str] = {}
-    for name in names:
-        recipe = load_recipe(name, packages)
+    for name, recipe in zip(names, _load_all(names, packages), strict=True):
         other = typed.setdefault(recipe.name, name)
         if _origin(other) != _origin(name):
             raise BadInput(
@@ -98,6 +100,19 @@ def load_recipes(names: Sequence[str], packages: Sequence[str] = ()) -> list[Rec
             )
         loaded[recipe.name] = recipe
     return list(loaded.values())
+
+
+def _load_all(names: Sequence[str], packages: Sequence[str]) -> list[Recipe]:
+    found: list[Recipe] = []
+    wrong: list[BadInput] = []
+    for name in names:
+        try:
+            found.append(load_recipe(name, packages))
+        except BadInput as error:
+            wrong.append(error)
+    if wrong:
+        raise joined(wrong)
+    return found
 
 
 def _origin(name: str) -> Path:
@@ -185,7 +200,10 @@ LISTS: Mapping[str, tuple[str, str]] = {
 }
 REPLACED = ("data_sources",)
 """Lists that a recipe says anew, where the others grow."""
-PAIRS: Mapping[str, str] = {"environment": r"DIB_[A-Z0-9_]+", "properties": r"[a-z][\w:.-]*"}
+PAIRS: Mapping[str, tuple[str, str]] = {
+    "environment": ("a name like DIB_RELEASE", r"DIB_[A-Z0-9_]+"),
+    "properties": ("a name that begins with a small letter", r"[a-z][\w:.-]*"),
+}
 
 
 def _read(path: Path) -> Written:
@@ -193,7 +211,7 @@ def _read(path: Path) -> Written:
     texts = {key: fields.text(key, *rule) for key, rule in TEXTS.items()}
     texts |= {key: fields.choice(key, values) for key, values in CHOICES.items()}
     lists = {key: fields.texts(key, *rule) for key, rule in LISTS.items() if key in fields}
-    pairs = {key: fields.pairs(key, form) for key, form in PAIRS.items() if key in fields}
+    pairs = {key: fields.pairs(key, *rule) for key, rule in PAIRS.items() if key in fields}
     _check_system(path, fields)
     fields.finish()
     said = {key: value for key, value in texts.items() if value is not None}

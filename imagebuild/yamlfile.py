@@ -23,15 +23,18 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Fields:
-    """The top of a file: one mapping of known keys; what is wrong is kept until `finish`."""
+    """The top of a file: one mapping of known keys; what is wrong is kept until `finish`.
+
+    Raises BadInput when it is no mapping.
+    """
 
     def __init__(self, path: Path, node: yaml.Node, known: Sequence[str]) -> None:
         self.path = path
         self._found: list[tuple[int, str]] = []
         self._entries: dict[str, yaml.Node] = {}
         if not isinstance(node, yaml.MappingNode):
-            self._add(node, "", f"found {describe(node)}, expected a mapping of keys")
-            return
+            line = node.start_mark.line + 1
+            raise BadInput(f"{path}:{line}: found {describe(node)}, expected a mapping of keys")
         for name, value in node.value:
             key = name.value if isinstance(name, yaml.ScalarNode) else describe(name)
             if key not in known:
@@ -81,7 +84,7 @@ class Fields:
         found = (self._checked(item, key, expected, form) for item in items)
         return tuple(item for item in found if item is not None)
 
-    def pairs(self, key: str, form: str = r"[\w.:-]+") -> Mapping[str, str]:
+    def pairs(self, key: str, expected: str, form: str) -> Mapping[str, str]:
         """A mapping of words that match `form` to values of one line."""
         node = self._entries.get(key)
         if node is None:
@@ -89,16 +92,18 @@ class Fields:
         if not isinstance(node, yaml.MappingNode):
             self._add(node, key, f"found {describe(node)}, expected a mapping")
             return {}
-        return dict(self._pairs(node, key, form))
+        return dict(self._pairs(node, key, expected, form))
 
     def finish(self) -> None:
         """Raises BadInput with every problem, in the file's order."""
         if self._found:
             raise BadInput("\n".join(dict.fromkeys(text for _, text in sorted(self._found))))
 
-    def _pairs(self, node: yaml.MappingNode, key: str, form: str) -> Iterator[tuple[str, str]]:
+    def _pairs(
+        self, node: yaml.MappingNode, key: str, expected: str, form: str
+    ) -> Iterator[tuple[str, str]]:
         for name, value in node.value:
-            word = self._checked(name, key, "a plain word as key", form)
+            word = self._checked(name, key, expected, form)
             if word is None:
                 continue
             text = self._checked(value, f"{key}.{word}", "one value on one line", ".*")
@@ -134,7 +139,9 @@ def read_fields(path: Path, known: Sequence[str]) -> Fields:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise BadInput(f"{path}:{line}: not YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: is not text in UTF-8, expected a recipe in YAML") from None
+    except yaml.YAMLError as error:
         raise BadInput(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
     if node is None:
         raise BadInput(f"{path}: the file is empty, expected the keys {', '.join(known)}")

@@ -124,13 +124,21 @@ def _opened(path: Path) -> BinaryIO:
 def open_disk(path: Path) -> Iterator[Disk]:
     """Open an image for reading. Raises Unreadable, and OSError for a disk that fails."""
     with naming(path), _opened(path) as file:
-        head = file.read(8)
-        if head[:4] == MAGIC:
-            packed = Qcow2(file)
-            about = packed.header
-            yield Disk(path, "qcow2", about.compression, about.snapshots, packed)
-            return
-        for magic, name in _FOREIGN.items():
-            if head.startswith(magic):
-                raise Unreadable(f"is a {name} file, expected qcow2 or raw")
-        yield Disk(path, "raw", None, 0, Raw(file))
+        try:
+            disk = _disk(path, file)
+        except OSError as error:  # such as files of the kernel, which have no end
+            why = f"cannot be read: {error.strerror}, expected an image"
+            raise Unreadable(why) from error
+        yield disk
+
+
+def _disk(path: Path, file: BinaryIO) -> Disk:
+    head = file.read(8)
+    if head[:4] == MAGIC:
+        packed = Qcow2(file)
+        about = packed.header
+        return Disk(path, "qcow2", about.compression, about.snapshots, packed)
+    for magic, name in _FOREIGN.items():
+        if head.startswith(magic):
+            raise Unreadable(f"is a {name} file, expected qcow2 or raw")
+    return Disk(path, "raw", None, 0, Raw(file))

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imagebuild.errors import joined
 from imagebuild.inside.disk import Disk, Part, open_disk
 from imagebuild.inside.errors import Unreadable
 from imagebuild.inside.filesystems import Signature, open_file_system, recognise
@@ -66,10 +67,7 @@ def check_images(paths: Sequence[Path], *, kernel: bool = False) -> None:
         except Unreadable as error:
             problems.append(error)
     if problems:
-        together = Unreadable("\n".join(map(str, problems)))
-        for note in (n for one in problems for n in getattr(one, "__notes__", ())):
-            together.add_note(note)
-        raise together
+        raise joined(problems)
 
 
 @contextmanager

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from imagebuild.glance_file import ImageFile
     from imagebuild.glance_upload import Published
 
+MOST_CHARACTERS = 255
+"""Of a name or a tag in Glance."""
+
 
 def upload(
     image: Annotated[
@@ -73,6 +76,8 @@ def upload(
     """
     from imagebuild import glance_file, glance_openstack, glance_upload
 
+    check_words("--name", [name] if name is not None else [])
+    check_words("--tag", tag or [])
     chosen = visibility_of(visibility)
     properties = properties_of(property_ or [])
     file = glance_file.read(image)
@@ -107,6 +112,16 @@ def quieten(logger: logging.Logger) -> None:
     """Its warnings are tracebacks of what our error says in a sentence; -v shows them."""
     if logging.getLogger().level >= logging.WARNING:
         logger.setLevel(logging.CRITICAL)
+
+
+def check_words(option: str, words: Sequence[str]) -> None:
+    """Raises BadInput for what Glance would refuse at the end."""
+    from imagebuild.errors import BadInput
+
+    for word in words:
+        if not (word.strip() and word.isprintable() and len(word) <= MOST_CHARACTERS):
+            expected = f"1 to {MOST_CHARACTERS} characters that can be seen"
+            raise BadInput(f"{option}: found {word!r}, expected {expected}")
 
 
 def visibility_of(word: str | None) -> "Visibility | None":

@@ -23,6 +23,11 @@ GOOD = "clouds:\n  lab:\n    auth: {auth_url: http://127.0.0.1:9/v3, password: g
         ("clouds:\n", r"clouds\.yaml:1: clouds has no keys"),
         ("clouds:\n  lab: geheim\n", r"clouds\.yaml:2: clouds: lab has no keys"),
         ("clouds:\n  lab:\n", r"clouds\.yaml:2: clouds: lab has no keys"),
+        ("cloud:\n  lab: geheim\n", r"clouds\.yaml: has no key clouds"),
+        ("clouds:\n  lab: {auth:\n    {auth_url: 5}}\n", r"clouds\.yaml:3: auth_url of lab: exp"),
+        ("clouds: {lab: {auth: {auth_url: [geheim]}}}\n", r"clouds\.yaml:1: auth_url of lab: exp"),
+        ("clouds: {lap: {}, rack: {}}\n", r"^unknown cloud 'lab', did you mean 'lap'\?"),
+        ("clouds: {rack: {}}\n", r"^unknown cloud 'lab', expected one of rack"),
     ],
 )
 def test_a_file_of_another_shape_is_named_with_its_line_and_none_of_its_words(
@@ -68,4 +73,4 @@ def test_only_the_first_file_that_is_there_counts(tmp_path: Path) -> None:
 
 def test_a_cloud_that_is_not_in_the_file_is_left_to_those_who_know_vendors(tmp_path: Path) -> None:
     (tmp_path / "good").write_text(GOOD, encoding="utf-8")
-    check_clouds([tmp_path / "good"], "other")
+    assert check_clouds([tmp_path / "good"], "other") == ["lab"]

@@ -33,6 +33,7 @@ def test_a_folder_a_pipe_and_what_is_not_there_are_no_images(tmp_path):
         (".", "it is a folder"),
         ("pipe", "it is neither a file nor a disk"),
         ("a\0b", "embedded null byte"),
+        ("/proc/version", "Invalid argument"),
     ):
         with pytest.raises(Unreadable) as caught, open_image(tmp_path / name):
             pass

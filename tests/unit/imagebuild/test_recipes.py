@@ -120,10 +120,34 @@ kernel_arguments: ["quiet; reboot"]
         f"{path}:4: elements: found 'a b', expected names of elements",
         f"{path}:5: compression: unknown value 'lzma', expected one of zlib, zstd, none",
         f"{path}:6: size: found '0', expected a number of GiB from 1 to 2048",
-        f"{path}:7: environment: found 'PATH', expected a plain word as key",
+        f"{path}:7: environment: found 'PATH', expected a name like DIB_RELEASE",
         f"{path}:8: kernel_arguments: found 'quiet; reboot', expected kernel arguments without "
         "blanks or quotes",
     ]
+
+
+def test_what_is_no_recipe_is_told_in_one_sentence(tmp_path):
+    path = tmp_path / "mine.yaml"
+    for content, told in (
+        (b"- debian\n", f"{path}:1: found a list, expected a mapping of keys"),
+        (b"\xff\xfe", f"{path}: is not text in UTF-8, expected a recipe in YAML"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(BadInput) as caught:
+            load_recipe(str(path))
+        assert str(caught.value) == told
+
+
+def test_the_mistakes_of_all_recipes_are_told_at_once(tmp_path):
+    mine = written(tmp_path, "extends: debian-12\nsize: 0\n")
+    with pytest.raises(BadInput) as caught:
+        load_recipes(["debain-12", "rocky-9", mine, "fedroa-44"])
+    assert [line.split(",")[0] for line in str(caught.value).splitlines()] == [
+        "unknown recipe 'debain-12'",
+        f"{mine}:2: size: found '0'",
+        "unknown recipe 'fedroa-44'",
+    ]
+    assert len(caught.value.__notes__) == 1
 
 
 @pytest.mark.parametrize("package", ["-y", "a;b", "", "$(id)"])

@@ -238,6 +238,8 @@ def test_what_is_logged_during_builds_stands_above_the_table():
         (["debian-12", "--compression", "lzma"], "'--compression': 'lzma' is not one of 'zlib', "),
         (["debian-12", "--mirror", "notaurl", "--dry-run"], "--mirror: found 'notaurl'"),
         (["fedora-43", "--mirror", "http://m/f", "--dry-run"], "--mirror: fedora-43 is built"),
+        (["upload", __file__, "--name", ""], "--name: found '', expected 1 to 255 characters"),
+        (["upload", __file__, "--tag", "a", "--tag", "a\nb"], "--tag: found 'a\\nb', expected 1"),
     ],
 )
 def test_misuse_is_told_in_a_sentence(arguments, sentence, capsys):
