@@ -17,6 +17,7 @@ TICK = 0.2
 PACKAGES: Mapping[str, str] = {
     "rpmspec": "rpm on Debian, rpm-build on Fedora",
     "createrepo_c": "createrepo-c on Debian, createrepo_c on Fedora",
+    "uv": "uv of Fedora and of PyPI (pip install uv)",
 }
 """Programs that more than one module starts, and the package that has each."""
 

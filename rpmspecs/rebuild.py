@@ -16,7 +16,7 @@ from rpmspecs.folders import is_full
 from rpmspecs.metadata import Listed, Repomd, parse_primary, parse_repomd, unpack
 from rpmspecs.rpmfile import read_rpms
 from rpmspecs.running import Programs
-from rpmspecs.sources import Source, cached, fetch
+from rpmspecs.sources import SCRATCH, Source, cached, fetch
 from rpmspecs.states import CURRENT, INDEX, SOURCES
 from rpmspecs.steps import file_digest
 from rpmspecs.versions import evr_key
@@ -130,7 +130,8 @@ def _index(top: str, proxy: str | None) -> Repomd | None:
     except urllib.error.URLError as error:
         if isinstance(error.reason, FileNotFoundError) or "No such file" in str(error.reason):
             return None
-        raise RepositoryUnavailable(f"{url} does not answer: {error.reason}") from None
+        why = getattr(error.reason, "strerror", None) or error.reason
+        raise RepositoryUnavailable(f"{url} does not answer: {why}") from None
     except (OSError, ValueError) as error:
         raise RepositoryUnavailable(f"{url} does not answer: {error}") from None
 
@@ -157,10 +158,11 @@ def unpack_srpm(srpm: Path, cache: Path, programs: Programs) -> Path:
     """
     folder = cache / file_digest(srpm) / "unpacked"
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as made:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=SCRATCH) as made:
             _install(srpm, Path(made), programs)
             whole = Path(made, "files")
+            folder.parent.mkdir(exist_ok=True)
             try:
                 whole.rename(folder)
             except OSError:  # another did it in the meantime
@@ -184,5 +186,6 @@ def _install(srpm: Path, folder: Path, programs: Programs) -> None:
         if is_full(folder):
             raise DiskFull(f"{srpm.name} was not unpacked: no space left in {folder.parent}")
         error = BadInput(f"{srpm} cannot be unpacked, expected a whole source package")
-        error.add_note(f"rpm says: {' '.join(said.err.split())}")
+        told = [line for line in said.err.splitlines() if line.startswith("error: ")]
+        error.add_note(f"rpm says: {(told or ['nothing'])[0].removeprefix('error: ')}")
         raise error

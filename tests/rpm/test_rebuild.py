@@ -81,6 +81,27 @@ def test_a_source_package_that_is_not_what_the_metadata_says_is_refused(reposito
         find_srpms(f"{url}/current", [], tmp_path, PROGRAMS)
 
 
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [(0.3, "is damaged, expected a whole RPM"), (0.99, "cannot be unpacked, expected a whole")],
+)
+def test_a_damaged_source_package_is_told_in_one_sentence(repository, tmp_path, part, says):
+    whole = (repository / "current/source/Packages/zzz-fixture-10-1.src.rpm").read_bytes()
+    (tmp_path / "srpms").mkdir()
+    damaged = tmp_path / "srpms" / "zzz.src.rpm"
+    damaged.write_bytes(whole[: int(len(whole) * part)])
+
+    def unpack() -> None:
+        for path in find_srpms(str(damaged.parent), [], tmp_path, PROGRAMS):
+            unpack_srpm(path, tmp_path / "cache", PROGRAMS)
+
+    with pytest.raises(BadInput) as caught:
+        unpack()
+    assert str(caught.value).startswith(f"{damaged} {says}")
+    assert len(caught.value.__notes__) == 1
+    assert not list(tmp_path.glob("cache/*"))
+
+
 def test_they_are_built_for_another_target_in_order(
     repository, fixture_target, tmp_path, monkeypatch
 ):

@@ -203,6 +203,8 @@ def release(
     from rpmspecs.repo import write_release
 
     check_url(url)
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is no folder, expected one for the spec and its sources")
     programs = our_programs()
     with chosen_key(key, make_key, owner, passphrase_file, repository, programs) as signer:
         written = write_release(folder, url, signer.public_key(), datetime.now(UTC))

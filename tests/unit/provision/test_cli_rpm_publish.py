@@ -79,3 +79,19 @@ def test_a_repository_without_states_is_told(tmp_path, capsys):
     assert invoke(["rpm", "rollback", "1", "--repository", str(tmp_path / "none")]) == 2
     assert "has no state 1: nothing was published there yet" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["file", "--url", "http://h/r"], "file is no folder, expected one for the spec"),
+        (["new", "--url", "h/r"], "--url: 'h/r' is no URL"),
+        (["new", "--url", "http://h/r"], "no key to sign with: --key is missing"),
+    ],
+)
+def test_a_release_needs_a_folder_and_a_url(tmp_path, monkeypatch, capsys, words, says):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    assert invoke(["rpm", "release", *words]) == 2
+    assert says in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
