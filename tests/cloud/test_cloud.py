@@ -5,6 +5,7 @@ OpenStack's services and dashboard from our own packages. What Anaconda does aro
 `tests.cloud.rack`. Not there: SELinux, firewalld, TuneD, the kernel's clock.
 """
 
+import json
 import re
 import time
 
@@ -39,6 +40,17 @@ print(json.dumps({names[each.service_id]: each.url
                   for each in cloud.identity.endpoints(interface="public")}))
 """
 DOOR = "https://ctl01.cloud.example.org"
+
+
+CERTIFICATE = "/etc/pki/rackseed/controller.crt"
+SHORTEN = f"""
+openssl x509 -x509toreq -copy_extensions copy -in {CERTIFICATE} -key {CERTIFICATE[:-4]}.key |
+    openssl x509 -req -copy_extensions copy -days 10 -CA "$0.crt" -CAkey "$0.key" \\
+        -set_serial 7 -out {CERTIFICATE}
+systemctl reload httpd.service
+"""
+"""The controller's certificate again, of an authority, for ten days."""
+SEVEN = "serial=07\n"
 
 
 def ask_from_elsewhere(rack: Rack, cloud: Machine, url: str, *words: str) -> str:
@@ -91,6 +103,50 @@ def test_consoles_of_guests_are_shown_by_tls_alone(rack, cloud):
     words = ("--output", "/dev/null", "--write-out", "%{ssl_verify_result} %{http_code}")
     result, code = ask_from_elsewhere(rack, cloud, f"{DOOR}:6080/", *words).split()
     assert (result, code != "000") == ("0", True)
+
+
+def served(cloud: Machine, port: int) -> str:
+    """The serial number of the certificate that a port shows."""
+    address = f"{ADDRESSES['ctl01']}:{port}"
+    script = f"openssl s_client -connect {address} </dev/null | openssl x509 -noout -serial"
+    return cloud.run("bash", "-c", script)
+
+
+def findings(cloud: Machine) -> set[str]:
+    """What node-check has to say of certificates."""
+    said = json.loads(cloud.try_run("node-check", "--role", "full", "--json").stdout)
+    return {each["what"] for each in said["missing"] if each["check"] == "certificates"}
+
+
+def test_a_certificate_that_ends_soon_is_named_and_renewed_for_all_who_ask(rack, cloud):
+    assert findings(cloud) == set()
+    cloud.run("systemctl", "is-active", "rackseed-certificates.timer")
+    cloud.run("bash", "-euo", "pipefail", "-c", SHORTEN, "/etc/pki/rackseed/authority")
+    cloud.wait_for(lambda: served(cloud, 443) == SEVEN)
+    assert findings(cloud) == {f"?{CERTIFICATE}"}
+    before = state.processes_of(cloud)
+    cloud.run("systemctl", "start", "rackseed-certificates.service")
+    new = cloud.run("openssl", "x509", "-noout", "-serial", "-in", CERTIFICATE)
+    assert new != SEVEN
+    cloud.wait_for(lambda: served(cloud, 443) == new)
+    assert served(cloud, 6080) == new
+    assert ask_from_elsewhere(rack, cloud, f"{DOOR}/identity/v3")
+    assert findings(cloud) == set()
+    assert state.processes_of(cloud) == before, "nobody's connection was cut"
+
+
+def test_a_certificate_of_an_operator_is_left_alone(cloud):
+    kept = (cloud.root / CERTIFICATE[1:]).read_bytes()
+    cloud.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+              "-nodes", "-subj", "/CN=his", "-keyout", "/tmp/his.key", "-out", "/tmp/his.crt",
+    )  # fmt: skip
+    cloud.run("bash", "-euo", "pipefail", "-c", SHORTEN, "/tmp/his")
+    try:
+        cloud.run("systemctl", "start", "rackseed-certificates.service")
+        assert cloud.run("openssl", "x509", "-noout", "-serial", "-in", CERTIFICATE) == SEVEN
+    finally:
+        (cloud.root / CERTIFICATE[1:]).write_bytes(kept)
+        cloud.run("systemctl", "reload", "httpd.service")
 
 
 @pytest.mark.parametrize("path", [path for path in options.FILES if "ovn_agent" not in path])
