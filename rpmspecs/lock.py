@@ -3,10 +3,14 @@
 What a person writes is `requirements.in`, beside the spec; what comes out is its `sources`.
 """
 
+import hashlib
+import operator
 import re
 import tempfile
+import textwrap
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -24,11 +28,65 @@ PYTHONS = ("3.11", "3.12")
 OLD_NAMES = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
 """Tags from before PEP 600, and the minor version of glibc 2 that each means."""
 
+COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+WIDTH = 98
+"""Of the comment above a lock."""
+
 TIMEOUT = 900.0
 """Seconds to resolve one service for one Python."""
 
 
-def lock(folder: Path, constraints: Path, programs: Programs) -> Sequence[Distribution]:
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """The versions that an OpenStack release is tested with."""
+
+    path: Path
+    release: str
+    """As its branch is called: `stable/2025.1`."""
+    commit: str | None
+    """Of OpenStack's repository requirements, if it is known."""
+    digest: str
+    """SHA-256 of the file, in hexadecimal."""
+    names: frozenset[str]
+    """The projects that it constrains for our Pythons, normalized."""
+
+
+def read_constraints(path: Path, release: str, commit: str | None = None) -> Constraints:
+    """An upper-constraints.txt. Raises BadInput for another file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read: {error}") from None
+    lines = re.findall(r"^([\w.-]+)===[^;\s]+ *;?(.*)$", text, re.MULTILINE)
+    names = frozenset(normalized(name) for name, marker in lines if applies(marker))
+    if not names:
+        raise BadInput(f"{path}: found no line NAME===VERSION, expected an upper-constraints.txt")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Constraints(path, release, commit, digest, names)
+
+
+def applies(marker: str) -> bool:
+    """Whether a line of constraints is for one of our Pythons; others than versions all are."""
+    found = re.fullmatch(r"\s*python_version\s*(==|>=|<=|>|<)\s*'(\d+)\.(\d+)'\s*", marker)
+    if not found:
+        return True
+    compare, wanted = COMPARISONS[found[1]], (int(found[2]), int(found[3]))
+    return any(compare(tuple(map(int, python.split("."))), wanted) for python in PYTHONS)
+
+
+def normalized(name: str) -> str:
+    """A project's name as all its spellings are compared (PyPA's name normalization)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def lock(folder: Path, constraints: Constraints, programs: Programs) -> Sequence[Distribution]:
     """Resolve what the spec in `folder` requires; one file of each project for each Python.
 
     Raises BadInput where the requirements contradict the constraints, SourceUnavailable where a
@@ -36,7 +94,7 @@ def lock(folder: Path, constraints: Path, programs: Programs) -> Sequence[Distri
     """
     found: dict[str, Distribution] = {}
     for python in PYTHONS:
-        for package in resolve(folder / REQUIREMENTS, constraints, python, programs):
+        for package in resolve(folder / REQUIREMENTS, constraints.path, python, programs):
             one = choose(package, python)
             found[one.filename] = one
     return sorted(found.values(), key=lambda one: one.filename.lower())
@@ -124,8 +182,18 @@ def oldest_glibc(platform: str) -> int | None:
     return min(minors) if minors and min(minors) <= NEWEST_GLIBC else None
 
 
-def render(locked: Iterable[Distribution], release: str) -> str:
-    """The text of `sources`; `release` says whose constraints these are."""
-    lines = [f"{one.digest}  {one.filename}  {SCHEME}{one.requirement}\n" for one in locked]
-    head = f"# Locked by rackseed rpm lock: {REQUIREMENTS}, with the constraints of {release}.\n"
-    return head + "".join(lines)
+def render(locked: Iterable[Distribution], constraints: Constraints) -> str:
+    """The text of `sources`: above, which file of constraints held, and what it left open."""
+    locked = list(locked)
+    names = {normalized(one.requirement.partition("==")[0]) for one in locked}
+    free = ", ".join(sorted(names - constraints.names))
+    of = f" of commit {constraints.commit}" if constraints.commit else ""
+    told = [
+        f"Locked by rackseed rpm lock: {REQUIREMENTS}, with the constraints of "
+        f"{constraints.release}: upper-constraints.txt{of}, SHA-256 {constraints.digest}."
+    ]
+    if free:
+        told.append(f"Not constrained there: {free}.")
+    head = [line for words in told for line in textwrap.wrap(words, WIDTH, break_on_hyphens=False)]
+    lines = [f"{one.digest}  {one.filename}  {SCHEME}{one.requirement}" for one in locked]
+    return "".join(f"{line}\n" for line in [*(f"# {line}" for line in head), *lines])
