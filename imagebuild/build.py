@@ -172,7 +172,8 @@ class _Story:
         self.came_to(Phase.ASKING)
         settings = self.plan.settings
         if not settings.offline:
-            self.state = repository_state(state_urls(self.recipe, settings), self.way.fetch)
+            urls, named = state_urls(self.recipe, settings), settings.mirror is not None
+            self.state = repository_state(urls, self.way.fetch, named=named)
         wanted = keys_of(self.plan, self.state.key)
         if not self.way.reuse:
             wanted = replace(wanted, state="")

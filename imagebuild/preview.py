@@ -49,7 +49,7 @@ class Preview:
 def preview(recipe: Recipe, settings: Settings, machine: Machine, fetch: Fetch) -> Preview:
     """Ask the mirrors and look into the cache as the build would; nothing is changed.
 
-    Raises SourceUnavailable as `build_image` does.
+    Raises SourceUnavailable and BadInput as `build_image` does.
     """
     settings = with_host_mirrors(settings, recipe)
     draft = plan_build(recipe, settings, machine)
@@ -57,7 +57,8 @@ def preview(recipe: Recipe, settings: Settings, machine: Machine, fetch: Fetch) 
     if settings.offline:
         check_kept(draft)
     else:
-        state = repository_state(state_urls(recipe, settings), fetch)
+        urls, named = state_urls(recipe, settings), settings.mirror is not None
+        state = repository_state(urls, fetch, named=named)
     shop = stand_in(settings.cache, in_memory=draft.tmpfs > 0)
     plan = placed(draft, machine, shop)
     kept = layers.choose(plan, keys_of(plan, state.key), settings.cache / "layers", shop.folder)

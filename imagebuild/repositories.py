@@ -7,7 +7,9 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
+from urllib.error import HTTPError, URLError
 
+from imagebuild.errors import BadInput
 from imagebuild.mirrors import public_address
 from imagebuild.plan import Settings
 from imagebuild.recipe import Recipe
@@ -20,6 +22,9 @@ MAX_BYTES = 8 << 20
 
 Fetch = Callable[[str], bytes]
 """The content at a URL. Raises OSError, ValueError, HTTPException."""
+
+NOT_THERE = (404, 410)
+"""HTTP, RFC 9110: Not Found, Gone."""
 
 UNCHANGING = "fixed"
 """The state of repositories that get no more packages."""
@@ -61,8 +66,11 @@ def state_urls(recipe: Recipe, settings: Settings) -> list[str]:
     return [url.replace("RELEASE", recipe.release) for url in urls]
 
 
-def repository_state(urls: Sequence[str], fetch: Fetch) -> State:
-    """What repositories hold; not known when one of them does not answer."""
+def repository_state(urls: Sequence[str], fetch: Fetch, *, named: bool = False) -> State:
+    """What repositories hold; not known when one of them does not answer.
+
+    Raises BadInput when one that a person `named` has no such index: nothing is built from it.
+    """
     if not urls:
         return State(UNCHANGING)
     found = hashlib.sha256()
@@ -71,14 +79,37 @@ def repository_state(urls: Sequence[str], fetch: Fetch) -> State:
         try:
             content = fetch(url)
         except (OSError, ValueError, HTTPException) as error:
-            # The others quote the address, with a password that may be in it.
-            why = error if isinstance(error, OSError) else type(error).__name__
             place = public_address(url) or "no address"
-            log.warning("nothing kept is taken, for this does not answer url=%s: %s", place, why)
+            if named and isinstance(error, HTTPError) and error.code in NOT_THERE:
+                raise _no_mirror(place, error.code) from None
+            log.warning(
+                "nothing kept is taken, for this does not answer url=%s: %s", place, _why(error)
+            )
             return State("")
         found.update(without_dates(content))
         indexes.append(Index(public_address(url), hashlib.sha256(content).hexdigest()))
     return State(found.hexdigest()[:24], tuple(indexes))
+
+
+def _why(error: Exception) -> object:
+    match error:
+        case HTTPError():
+            return f"HTTP status {error.code}"
+        case URLError(reason=OSError(strerror=str() as reason)):
+            return reason
+        case OSError():
+            return error
+    return type(error).__name__  # these quote the address, with a password that may be in it
+
+
+def _no_mirror(place: str, status: int) -> BadInput:
+    error = BadInput(
+        f"{place}: is not there (HTTP status {status}), expected a mirror that has this release"
+    )
+    error.add_note(
+        "--mirror is the address above `dists` (Debian, Ubuntu) or above the release's folder"
+    )
+    return error
 
 
 def without_dates(index: bytes) -> bytes:

@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 
 import pytest
 
 from imagebuild.buildlog import is_full, reasons
+from imagebuild.errors import BadInput
 from imagebuild.loops import detach_below
 from imagebuild.nosync import CALLS, program, suppress_sync
 from imagebuild.phases import Follower, Phase, phase_of, read_times, write_times
@@ -210,6 +213,35 @@ def test_the_state_is_unknown_where_a_repository_is_silent():
         raise OSError("no route")
 
     assert repository_state(["u"], silent) == State("")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (HTTPError("http://me:secret@m/i", 503, "busy", Message(), None), "HTTP status 503"),
+        (URLError(OSError(111, "Connection refused")), ": Connection refused"),
+        (OSError(110, "timed out"), ": [Errno 110] timed out"),
+    ],
+)
+def test_why_a_repository_is_silent_is_told_in_words(caplog, error, told):
+    def silent(url):
+        raise error
+
+    assert repository_state(["http://m/i"], silent, named=True) == State("")
+    assert caplog.messages[0].endswith(told)
+    assert "secret" not in caplog.text
+
+
+def test_a_mirror_that_a_person_names_must_have_the_release():
+    url = "http://m/debian/dists/bookworm/InRelease"
+
+    def absent(url):
+        raise HTTPError(url, 404, "Not Found", Message(), None)
+
+    assert repository_state([url], absent) == State(""), "of a public one others may have it"
+    with pytest.raises(BadInput, match=r"HTTP status 404.*expected a mirror") as caught:
+        repository_state([url], absent, named=True)
+    assert str(caught.value).startswith(f"{url}: ")
 
 
 @pytest.mark.parametrize("url", ["notaurl", "http://me:secret@h:port/x", "http://me:secret@[::1/x"])
