@@ -93,6 +93,8 @@ def show_exception(error: Exception) -> None:
     if isinstance(error, InventoryInvalid):
         for problem in error.problems:
             show_error(problem.text, *([problem.hint] if problem.hint else []))
+    elif isinstance(error, OSError) and error.filename:
+        show_error(f"{error.filename}: {error.strerror}", *getattr(error, "__notes__", ()))
     else:
         show_error(str(error), *getattr(error, "__notes__", ()))
 
@@ -184,7 +186,7 @@ def run_to_status(command: Callable[[], object]) -> int:
         # A full disk, a folder that may not be written: the machine's state, not our mistake.
         log.debug("where it happened:", exc_info=True)
         if not isinstance(error, BrokenPipeError):
-            show_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            show_exception(error)
         leave_stdout()
         return ExitStatus.FAILED
     return result if isinstance(result, int) else ExitStatus.DONE

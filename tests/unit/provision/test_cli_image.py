@@ -1,5 +1,6 @@
 """`build-image` as people type it."""
 
+import errno
 import io
 import json
 import logging
@@ -178,6 +179,16 @@ def test_a_build_that_somebody_ended_has_not_failed(monkeypatch, tmp_path, error
     way = Way(settings, Machine(tmp_path), Programs(run, start), seen.append)
     assert build_each([load_recipe("debian-12")], way, jobs=1) == [error]
     assert [event.phase for event in seen] == [ending]
+
+
+def test_a_folder_that_cannot_be_made_is_told_by_its_name(monkeypatch, capsys, tmp_path):
+    def ends(recipe, way):
+        raise OSError(errno.EROFS, "Read-only file system", "/images")
+
+    monkeypatch.setattr("provision.cli.image.run.build_image", ends)
+    arguments = ("debian-12", "--output", str(tmp_path), "--cache", str(tmp_path / "cache"))
+    assert build_image(*arguments) == ExitStatus.FAILED
+    assert "error: /images: Read-only file system\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
