@@ -111,6 +111,11 @@ def complaint(text: str, name: str) -> RpmError | None:
                 f"{name}: {found.group('url')} does not answer as a repository: "
                 + status.format(**found.groupdict())
             )
+    if found := _UNREADABLE.search(text):
+        return RepositoryUnavailable(
+            f"{name}: the repository {found['repository']} gives no metadata that can be read: "
+            + found["why"].strip()
+        )
     missing = sorted(
         {" ".join(m.group("what").split()) for p in _MISSING for m in p.finditer(text)}
     )
@@ -142,6 +147,9 @@ _UNREACHABLE = (
         re.compile(r"^(?:Error: )?(?P<why>repomd.xml [^\n]*|GPG [^\n]*) (?P<url>\S+://\S+)", re.M),
         "{why}",
     ),
+)
+_UNREADABLE = re.compile(
+    r"Failed to download metadata for repo '(?P<repository>[^'\n]+)': (?P<why>[^\n]+)"
 )
 _UNSOLVED = re.compile(r"^ *Problem(?: \d+)?: (?P<what>.*(?:\n +- .*)*)", re.MULTILINE)
 _MISSING = (

@@ -214,7 +214,9 @@ def read_profile(profile: str, user: str | None = None, password: str | None = N
     try:
         options = koji.read_config(profile)
     except koji.ConfigurationError as error:
-        raise BadInput(f"Koji's configuration: {error}") from error
+        wrong = BadInput(f"Koji's configuration: {error}")
+        wrong.add_note("a hub is described in /etc/koji.conf.d, named by --koji-profile")
+        raise wrong from error
     login = {"user": user, "password": password}
     return Hub(lambda: log_in({**options, **login}), options["topurl"], options["poll_interval"])
 

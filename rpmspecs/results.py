@@ -144,7 +144,10 @@ def held(results: Path, targets: Sequence[str]) -> Iterator[None]:
         yield
         return
     folder = results / targets[0]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BadInput(f"{folder} cannot be a folder, expected one for the results") from None
     with (folder / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -192,6 +192,8 @@ def read_repositories(top: Section) -> tuple[Repository, ...]:
         )
         if not re.fullmatch(r"[\w.:-]+", name):
             section.wrong("", f"{name!r} cannot name a repository, expected letters, digits, -")
+        if name == "main":
+            section.wrong("", "'main' is dnf's own section, expected another name")
         if (repository.gpgcheck or repository.repo_gpgcheck) and not repository.gpgkeys:
             section.wrong("gpgkeys", "missing, expected the keys to check with, or gpgcheck: false")
         found.append(repository)

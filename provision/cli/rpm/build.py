@@ -132,7 +132,7 @@ def chosen_backend(wanted: Builder) -> Builder:
 
 
 def make_backend(name: Builder, settings: BuildSettings, koji: KojiWishes) -> "Backend":
-    """The backend itself. Raises ToolMissing and BadInput where Koji cannot be used."""
+    """The backend itself. Raises ToolMissing and BadInput where mock or Koji cannot be used."""
     from rpmspecs.sources import default_cache
 
     cache = default_cache().with_name("build")
@@ -146,8 +146,9 @@ def make_backend(name: Builder, settings: BuildSettings, koji: KojiWishes) -> "B
         wishes = KojiSettings(koji.target, koji.scratch, hub.poll_s)
         return KojiBackend(hub.connect, hub.topurl, local, wishes)
     if name is Builder.MOCK:
-        from rpmspecs.mock import MockBackend
+        from rpmspecs.mock import MockBackend, check_caller
 
+        check_caller()
         return MockBackend(our_programs(), settings, cache)
     from rpmspecs.chroot import ChrootBackend
 

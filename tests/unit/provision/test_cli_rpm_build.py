@@ -108,6 +108,25 @@ def test_a_mistake_is_one_sentence(words, sentence, capsys):
     assert sentence in capsys.readouterr().err
 
 
+def test_nothing_is_made_where_mock_is_asked_for_and_missing(chain, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "mock" else find(name))
+    results = tmp_path / "results"
+    words = ("--target", "fedora-43", "--backend", "mock", "--results", str(results))
+    assert rpm_build(*chain, *words) == ExitStatus.BAD_INPUT
+    assert capsys.readouterr().err == (
+        "error: mock is not installed; it is in the package mock of Fedora and EPEL\n"
+    )
+    assert not results.exists()
+
+
+def test_results_that_are_a_file_are_told(chain, capsys, tmp_path):
+    results = tmp_path / "results"
+    results.touch()
+    words = ("--target", "fedora-43", "--backend", "chroot", "--results", str(results))
+    assert rpm_build(*chain, *words) == ExitStatus.BAD_INPUT
+    assert f"error: {results}/fedora-43 cannot be a folder, expected" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -121,6 +121,12 @@ def test_the_platform_tells_family_and_major_release():
             ["Timeout was reached"],
         ),
         (
+            "Error: Failed to download metadata for repo 'base': repomd.xml parser error: "
+            "Parse error at line: 1 (Document is empty\n)\n",
+            RepositoryUnavailable,
+            ["the repository base gives no metadata that can be read: repomd.xml parser error"],
+        ),
+        (
             "No matching package to install: 'nothing-has-this >= 2'\n"
             "Not all dependencies satisfied\nError: Some packages could not be found.",
             MissingRequirement,

@@ -22,7 +22,7 @@ release: "10"
 dist: .el10
 build_packages: [bash, rpm-build]
 repositories:
-  main:
+  base:
     baseurl: https://example.org/$releasever/$basearch/
     gpgkeys: https://example.org/key
 """
@@ -78,7 +78,7 @@ def test_a_target_of_ones_own_is_named_by_its_path(written):
     assert (target.name, target.family, target.arch) == ("mine", Family.EL, "x86_64")
     assert target.repositories == (
         Repository(
-            "main", "https://example.org/$releasever/$basearch/", ("https://example.org/key",)
+            "base", "https://example.org/$releasever/$basearch/", ("https://example.org/key",)
         ),
     )
 
@@ -109,14 +109,15 @@ def test_own_macros_win():
     [
         (("family", "famly"), "1: famly: unknown key 'famly', did you mean 'family'?"),
         (("family: el", "family: suse"), "1: family: unknown value 'suse', expected one of fed"),
-        (("baseurl", "baseurls"), "7: repositories.main.baseurls: unknown key 'baseurls', did"),
-        (("https://example.org/$", "example.org/$"), "7: repositories.main.baseurl: found 'exam"),
-        (("    gpgkeys: https://example.org/key\n", ""), "7: repositories.main.gpgkeys: missing"),
+        (("baseurl", "baseurls"), "7: repositories.base.baseurls: unknown key 'baseurls', did"),
+        (("https://example.org/$", "example.org/$"), "7: repositories.base.baseurl: found 'exam"),
+        (("    gpgkeys: https://example.org/key\n", ""), "7: repositories.base.gpgkeys: missing"),
         (('release: "10"', "release: [10]"), "2: release: found a list, expected dnf's rel"),
         (("dist: .el10\n", ""), "1: dist: missing, expected the macro %dist"),
         (("dist: .el10", "dist: el10"), "3: dist: found 'el10', expected the macro %dist"),
         (("dist: .el10", "dist: .el10\ndist: .el9"), "4: dist: written twice, expected once"),
-        (("  main:", "  ma in:"), "7: repositories.ma in: 'ma in' cannot name a repository"),
+        (("  base:", "  ma in:"), "7: repositories.ma in: 'ma in' cannot name a repository"),
+        (("  base:", "  main:"), "7: repositories.main: 'main' is dnf's own section, expected"),
         (("family: el", "family: [el"), ": not YAML: "),
         (("build_packages: [bash, rpm-build]\n", ""), "1: build_packages: missing, expected pack"),
     ],
