@@ -113,12 +113,12 @@ gpgcheck=1
 gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-{key}
 enabled=1
 
-[dib-mirror-extras]
+[extras]
 name=extras
 baseurl=http://mirror.lan/el/$releasever/extras/$basearch/os/
 gpgcheck=1
 gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-{key}
-skip_if_unavailable=1
+enabled=0
 
 [crb]
 name=CRB

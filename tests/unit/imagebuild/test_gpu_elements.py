@@ -116,6 +116,17 @@ def test_what_epel_needs_of_others_may_be_in_crb(tmp_path):
     assert "--enablerepo=crb" in driver.split()
 
 
+def test_a_named_mirror_gives_the_release_package_of_epel(tmp_path):
+    script = here("rackseed-gpu-driver/pre-install.d/04-rackseed-extras", tmp_path, {})
+    assert run_hook(script).returncode == 0, "public repositories have their extras on"
+    mirror = tmp_path / "etc/yum.repos.d/dib-mirror.repo"
+    mirror.parent.mkdir()
+    text = "[dib-mirror-baseos]\nenabled=1\n\n[extras]\nenabled={}\n\n[crb]\nenabled=0\n\n"
+    mirror.write_text(text.format(0), encoding="utf-8")
+    assert run_hook(script).returncode == 0
+    assert mirror.read_text(encoding="utf-8") == text.format(1)
+
+
 def test_debians_branch_for_kepler_has_its_daemon_too(tmp_path):
     kernel(tmp_path)
     calls = tmp_path / "calls"
