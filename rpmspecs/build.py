@@ -308,7 +308,8 @@ def no_room(step: Step, results: Path, met: Exception) -> DiskFull:
     if place and not Path(place).is_relative_to(results):
         error.add_note(f"it met  {met}")
     elif not tells_full(met):
-        error.add_note(f"it met  {str(met).splitlines()[0].rstrip(':')}")
+        first = str(met).partition("\n")[0].rstrip(":")
+        error.add_note(f"it met  {first}")
     return error
 
 
