@@ -182,6 +182,53 @@ def _end_of_header(whole: bytes, begin: int) -> int:
     return int(begin + 16 + 16 * entries + size)
 
 
+NOT_CONFIGURATION = {
+    "/etc/neutron/conf.d/README": "tells an operator what the folder is for",
+    "/etc/pki/rpm-gpg/RPM-GPG-KEY-rackseed": "a key is replaced with its package",
+}
+"""What in /etc comes anew with each version, and why."""
+
+
+def test_what_lies_in_etc_is_never_overwritten(our_packages: Sequence[Path], site: Site):
+    query = r"[%{FILEFLAGS:fflags} %{FILEMODES:perms} %{FILENAMES}\n]"
+    rpms = map(str, [*our_packages, *site.release.glob("*.rpm")])
+    argv = ["rpm", "-qp", "--nosignature", "--qf", query, *rpms]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    rows = [line.rsplit(" ", 2) for line in said.splitlines()]
+    found = [
+        (flags, path) for flags, mode, path in rows if path.startswith("/etc/") and mode[0] != "d"
+    ]
+    assert {path for flags, path in found if "c" not in flags} == set(NOT_CONFIGURATION)
+    assert [path for flags, path in found if "c" in flags and "n" not in flags] == []
+    assert len(found) > 50
+
+
+def test_a_link_that_the_operator_pointed_elsewhere_stays(
+    our_packages: Sequence[Path], tmp_path: Path
+):
+    """dnf would bring all of Neutron; rpm itself decides about the links."""
+    (package,) = (rpm for rpm in our_packages if rpm.name.startswith("openstack-neutron-ml2-"))
+    root = tmp_path / "root"
+    rpm = ["rpm", f"--root={root}", "--dbpath=/var/lib/rpm", "--nodeps", "--noscripts"]
+
+    def run(*words: object) -> None:
+        subprocess.run([*rpm, *map(str, words)], check=True, capture_output=True)
+
+    run("--install", of_the_release_before(package, tmp_path))
+    link, replaced = root / "etc/neutron/plugin.ini", root / "etc/neutron/ovn.ini"
+    assert link.readlink() == replaced.readlink() == Path("plugins/ml2/ml2_conf.ini")
+    link.unlink()
+    link.symlink_to("/etc/neutron/site.ini")
+    replaced.unlink()
+    replaced.write_text("[ovn]\n")
+
+    run("--upgrade", package)
+    assert link.readlink() == Path("/etc/neutron/site.ini")
+    assert replaced.read_text() == "[ovn]\n"
+    run("--erase", "openstack-neutron-ml2")
+    assert link.with_name("plugin.ini.rpmsave").readlink() == Path("/etc/neutron/site.ini")
+
+
 def account(root: Root) -> str:
     lines = (root.path / "etc/passwd").read_text("utf-8").splitlines()
     (line,) = (line for line in lines if line.startswith(f"{SERVICE}:"))
