@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,6 +41,14 @@ RPMLINT = FOLDER.parent / "rpmlint.toml"
 
 ROLES = ("common", "full", "compute", "gpu")
 PACKAGES = tuple(f"openstack-node-{role}" for role in ROLES)
+
+NEEDED: Mapping[str, Sequence[str]] = {
+    "openstack-node-common": [],
+    "openstack-node-full": ["openstack-node-common"],
+    "openstack-node-compute": ["openstack-node-common"],
+    "openstack-node-gpu": ["openstack-node-common", "openstack-node-compute"],
+}
+"""What each brings of the others."""
 
 VARIABLES = "etc/tuned/openstack-node-gpu-variables.conf"
 DEVICES = "etc/modprobe.d/openstack-node-gpu-devices.conf"
@@ -421,33 +429,43 @@ def test_to_use_the_repository_its_package_is_enough(
     assert (root.path / "etc/pki/rpm-gpg/RPM-GPG-KEY-rackseed").read_text() == public_key
 
 
-def test_a_host_with_the_release_package_installs_from_the_repository_and_checks_it(
-    builder: Builder,
-    built: Path,
-    stand_ins: Path,
-    tmp_path: Path,
-    signer: Signer,
-    fixture_root: MakeRoot,
-) -> None:
-    served = tmp_path / "served"
-    with serving(served) as server:
+@pytest.fixture(scope="module")
+def release(
+    builder: Builder, built: Path, signer: Signer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The metapackages are served, signed; this is where the release package lies."""
+    top = tmp_path_factory.mktemp("served")
+    with serving(top) as server:
         url = f"{server}/rpm/fixture-1"
-        change = Change(tuple(built.glob("*.rpm")), url=url)
-        publish(change, served / "rpm/fixture-1", signer, PROGRAMS)
-        spec = release_sources(tmp_path / "release", url, signer.public_key())
-        release = builder(spec, "served")
-        root = fixture_root(standins=stand_ins, release=release)
-        root.install(RELEASE)
+        publish(
+            Change(tuple(built.glob("*.rpm")), url=url), top / "rpm/fixture-1", signer, PROGRAMS
+        )
+        yield builder(release_sources(top / "release", url, signer.public_key()), "served")
 
-        done = root.own_dnf("install", "openstack-node-common")
-        assert done.returncode == 0, done.stderr
-        assert "openstack-node-common" in installed(root)
 
-        variable = root.path / "etc/dnf/vars/rackseed_server"
-        variable.write_text("http://127.0.0.1:1\n")
-        gone = root.own_dnf("install", "openstack-node-gpu")
-        assert gone.returncode != 0
-        assert "http://127.0.0.1:1/rpm/fixture-1/current/mirrorlist" in gone.stderr
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_is_installed_by_the_release_package_with_both_checks(
+    release: Path, stand_ins: Path, fixture_root: MakeRoot, package: str
+) -> None:
+    root = fixture_root(standins=stand_ins, release=release)
+    root.install(RELEASE)
+    text = (root.path / "etc/yum.repos.d/rackseed.repo").read_text()
+    assert {"gpgcheck=1", "repo_gpgcheck=1"} <= set(text.splitlines())
+    done = root.own_dnf("install", package)
+    assert done.returncode == 0, done.stderr
+    assert "scriptlet failed" not in done.stderr + done.stdout
+    assert installed(root) & set(PACKAGES) == {package, *NEEDED[package]}
+
+
+def test_a_host_asks_the_server_that_its_operator_wrote_down(
+    release: Path, stand_ins: Path, fixture_root: MakeRoot
+) -> None:
+    root = fixture_root(standins=stand_ins, release=release)
+    root.install(RELEASE)
+    (root.path / "etc/dnf/vars/rackseed_server").write_text("http://127.0.0.1:1\n")
+    gone = root.own_dnf("install", "openstack-node-gpu")
+    assert gone.returncode != 0
+    assert "http://127.0.0.1:1/rpm/fixture-1/current/mirrorlist" in gone.stderr
 
 
 @pytest.mark.parametrize(
