@@ -188,6 +188,23 @@ def test_no_room_for_the_results_is_one_sentence(builds: Builds, chain: Path) ->
     assert said == [f"error: chain-tool-1-1.fixture1 was not built: no space left in {folder}"]
 
 
+def test_no_room_for_another_file_is_met_once(builds: Builds, chain: Path) -> None:
+    require_root()
+    write(chain, "chain-other")
+    builds.results.mkdir()
+    # The results, the target's folder and its lock, and no more.
+    small = ["mount", "-t", "tmpfs", "-o", "nr_inodes=3", "small", str(builds.results)]
+    subprocess.run(small, check=True)
+    try:
+        done = builds(chain / "chain-tool", chain / "chain-other", "--jobs", "1", status=1)
+    finally:
+        subprocess.run(["umount", str(builds.results)], check=True)
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    folder = builds.results / "fixture-1"
+    assert [line.endswith(f" was not built: no space left in {folder}") for line in said] == [True]
+    assert "1 failed, 1 not built" in done.stdout
+
+
 def test_an_interruption_stops_the_builds_and_leaves_nothing(builds: Builds, chain: Path) -> None:
     write(chain, "chain-tool", build="sleep 321")
     before = mounts()

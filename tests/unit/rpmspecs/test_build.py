@@ -1,7 +1,6 @@
 import errno
 import hashlib
 import json
-import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -19,7 +18,7 @@ from rpmspecs.errors import (
 )
 from rpmspecs.results import held, read_record
 from rpmspecs.steps import plan
-from tests.tools import require_root, require_tool
+from tests.tools import require_tool
 from tests.unit.rpmspecs.builders import PROGRAMS, TARGET, FakeBackend, write_spec
 
 
@@ -330,22 +329,3 @@ def test_logs_that_cannot_be_kept_do_not_hide_the_failure(run, tmp_path, monkeyp
     assert ended["a"].error.lines == ("error: this",)
     assert "logs of a failed build are lost" in caplog.text
     assert run.left() == []
-
-
-def test_a_disk_without_room_for_another_file_is_met_once(tmp_path):
-    require_root()
-    paths = [write_spec(tmp_path, name) for name in ("a", "b")]
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    # Itself, results, the target's folder and its lock, and no more.
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=4", "tmpfs", disk], check=True)
-    try:
-        run = Building(disk)
-        ended = run(paths, jobs=1)
-        assert str(ended["a"].error) == (
-            f"a-1-1.fx1 was not built: no space left in {run.results}/fixture-1"
-        )
-        assert ended["b"].reason == "the disk is full"
-        assert run.left() == []
-    finally:
-        subprocess.run(["umount", disk], check=True)
