@@ -26,6 +26,7 @@ _BOOT_ENTRIES = (
 )
 """What says how a kernel starts; not what the next of these files would be made of."""
 _INITRAMFS = ("boot/initrd.img-{}", "boot/initramfs-{}.img", "boot/initrd-{}")
+_RULES = ("etc/udev/rules.d", "lib/udev/rules.d")
 _ENABLED = "etc/systemd/system/*.wants/nvidia-persistenced.service"
 
 
@@ -138,8 +139,8 @@ def _boot_entries(tree: Tree) -> Iterator[str]:
 
 
 def _daemon_starts(tree: Tree) -> bool:
-    """By its target, or by udev when a GPU is there, as in Ubuntu."""
+    """By its target, or by udev when a GPU is there, as in Ubuntu and CentOS 7."""
     if tree.glob(_ENABLED):
         return True
-    rules = [*tree.glob("lib/udev/rules.d/*nvidia*.rules")]
+    rules = [path for folder in _RULES for path in tree.glob(f"{folder}/*nvidia*.rules")]
     return any("nvidia-persistenced" in (tree.text(path) or "") for path in rules)

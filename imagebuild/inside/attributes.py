@@ -11,6 +11,7 @@ Attributes = Mapping[str, bytes]
 """By the names that listxattr(2) gives."""
 
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+DAMAGED = "its extended attributes are damaged"
 _ACL = struct.Struct("<HHI")
 _NOBODY = 0xFFFFFFFF
 _NAMED = (0x02, 0x08)
@@ -28,7 +29,10 @@ def from_xfs(entry: Any) -> Attributes:  # noqa: ANN401  # libyal has no types
                 f"its extended attribute {one.name} is too large to be read"
             ) from error
         name = _XFS_NAMES.get(one.name, one.name.replace("secure.", "security.", 1))
-        found[name] = _acl(_xfs_acl(value)) if name in (ACCESS, DEFAULT) else value
+        try:
+            found[name] = _acl(_xfs_acl(value)) if name in (ACCESS, DEFAULT) else value
+        except struct.error as error:
+            raise Unreadable(DAMAGED) from error
     return found
 
 
@@ -63,15 +67,12 @@ def ext_reader(part: Part) -> Callable[[int], Attributes]:
     def read(number: int) -> Attributes:
         try:
             inode = inode_of(number)
-            (low,), (high,) = (
-                struct.unpack_from("<I", inode, 0x68),
-                struct.unpack_from("<H", inode, 0x76),
-            )
-            at = high << 32 | low
+            (at,) = struct.unpack_from("<I", inode, 0x68)
+            at |= struct.unpack_from("<H", inode, 0x76)[0] << 32
             beyond = part.read_at(at * block, block) if at else b""
             return dict([*_within(inode), *_entries(beyond, beyond, 32)])
-        except struct.error as error:
-            raise Unreadable("its extended attributes are damaged") from error
+        except (struct.error, ZeroDivisionError) as error:
+            raise Unreadable(DAMAGED) from error
 
     return read
 

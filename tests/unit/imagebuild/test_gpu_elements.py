@@ -16,6 +16,7 @@ def kernel(root, version="6.1.0-1"):
     (root / "boot" / f"vmlinuz-{version}").touch()
 
 
+SYSTEMD = '[ "$*" != --version ] || {{ echo "systemd {}"; exit; }}\n'
 MODINFO = '[ "$*" = "-k 6.1.0-1 -F version {module}" ] && echo {version}'
 
 
@@ -32,7 +33,7 @@ def test_a_driver_image_has_the_module_of_its_branch(tmp_path, module, version, 
     kernel(tmp_path)
     programs = {
         "modinfo": MODINFO.format(module=module, version=version),
-        "systemctl": '[ "$*" = "enable nvidia-persistenced.service" ]',
+        "systemctl": f'{SYSTEMD.format(252)}[ "$*" = "enable nvidia-persistenced.service" ]',
     }
     hook = here("rackseed-gpu-driver/post-install.d/70-rackseed-nvidia-check", tmp_path, programs)
     done = run_hook(hook, RACKSEED_NVIDIA_BRANCH="580")
@@ -44,12 +45,31 @@ def test_a_driver_image_without_the_persistence_daemon_is_not_built(tmp_path):
     kernel(tmp_path)
     programs = {
         "modinfo": MODINFO.format(module="nvidia", version="580.95.05"),
-        "systemctl": "echo no such unit >&2; exit 1",
+        "systemctl": f"{SYSTEMD.format(252)}echo no such unit >&2; exit 1",
     }
     hook = here("rackseed-gpu-driver/post-install.d/70-rackseed-nvidia-check", tmp_path, programs)
     done = run_hook(hook, RACKSEED_NVIDIA_BRANCH="580")
     assert done.returncode != 0
     assert "no such unit" in done.stderr
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_udev_starts_the_daemon_where_systemd_is_old(tmp_path, there):
+    kernel(tmp_path)
+    programs = {
+        "modinfo": MODINFO.format(module="nvidia", version="470.256.02"),
+        "systemctl": f"{SYSTEMD.format(219)}exit 1",
+        **({"nvidia-persistenced": ""} if there else {}),
+    }
+    (tmp_path / "etc/udev/rules.d").mkdir(parents=True)
+    hook = here("rackseed-gpu-driver/post-install.d/70-rackseed-nvidia-check", tmp_path, programs)
+    done = run_hook(hook, RACKSEED_NVIDIA_BRANCH="470")
+    assert (done.returncode == 0) is there, done.stderr
+    rule = (tmp_path / "etc/udev/rules.d/71-rackseed-nvidia.rules").read_text(encoding="utf-8")
+    assert rule == (
+        'ACTION=="add", DEVPATH=="/bus/pci/drivers/nvidia", '
+        'RUN+="/usr/bin/systemctl start --no-block nvidia-persistenced.service"\n'
+    )
 
 
 def test_debians_driver_gets_headers_of_this_kernel_and_of_the_next(tmp_path):

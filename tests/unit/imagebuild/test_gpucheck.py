@@ -133,11 +133,12 @@ def test_a_module_of_an_earlier_kernel_may_be_linked_where_its_symbols_are(tmp_p
     assert "there is no NVIDIA module" in told
 
 
-def test_udev_may_start_the_daemon_when_there_is_a_gpu(tmp_path):
+@pytest.mark.parametrize("folder", ["etc", "lib"])
+def test_udev_may_start_the_daemon_when_there_is_a_gpu(tmp_path, folder):
     rule = 'DEVPATH=="/bus/pci/drivers/nvidia", ENV{SYSTEMD_WANTS}="nvidia-persistenced.service"\n'
     files = {
         "etc/systemd/system/multi-user.target.wants/nvidia-persistenced.service": None,
-        "lib/udev/rules.d/71-nvidia.rules": rule,
+        f"{folder}/udev/rules.d/71-nvidia.rules": rule,
     }
     assert found(tmp_path / "root", DRIVER, files, PLAIN, {"nvidia.ko": module("535.1")}) == []
 
