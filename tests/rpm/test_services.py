@@ -278,7 +278,8 @@ def test_nova_compute_reaches_libvirt_by_the_binding_of_the_distribution(
 def test_the_same_sources_give_the_same_payload(
     our_repository: Path, fixture_target: Path, tmp_path: Path
 ):
-    (again,) = packages.build(["python-openstackclient"], fixture_target, tmp_path)
+    """Cinder's: with a module compiled from C and a configuration written by its own commands."""
+    (again,) = packages.build(["openstack-cinder"], fixture_target, tmp_path)
     first = our_repository / again.name
     assert payload(again) == payload(first)
 
