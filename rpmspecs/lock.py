@@ -61,14 +61,15 @@ class Constraints:
 def read_constraints(path: Path, release: str, commit: str | None = None) -> Constraints:
     """An upper-constraints.txt. Raises BadInput for another file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from None
     lines = re.findall(r"^([\w.-]+)===[^;\s]+ *;?(.*)$", text, re.MULTILINE)
     names = frozenset(normalized(name) for name, marker in lines if applies(marker))
     if not names:
         raise BadInput(f"{path}: found no line NAME===VERSION, expected an upper-constraints.txt")
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
     return Constraints(path, release, commit, digest, names)
 
 

@@ -113,8 +113,8 @@ def find_specs(names: Sequence[str], target: Target) -> list[Path]:
     """
     known = own_specs(target)
     paths = [find_spec(name) for name in names or known]
-    ours = [path for path in paths if path.is_relative_to(FOLDER) and path.stem != RELEASE]
-    if not known and (ours or not paths):
+    ours = {FOLDER / name / f"{name}.spec" for name in own_specs()}
+    if not known and (not paths or ours & {path.absolute() for path in paths}):
         error = BadInput(
             f"{target.name} cannot have our packages: its RPM has no rich dependencies"
         )
