@@ -7,11 +7,13 @@ import pytest
 
 from imagebuild.build import Built, Way, build_image
 from imagebuild.machine import this_machine
+from imagebuild.phases import Phase
 from imagebuild.plan import Settings
 from imagebuild.recipes import load_recipe
 from imagebuild.running import Programs
 from provision.cli.image.build import default_cache
 from provision.run import run, start
+from tests.builds import Again
 from tests.tools import require_root, require_tool
 
 TOOLS = {"unshare": "util-linux", "qemu-img": "qemu-utils", "debootstrap": "debootstrap",
@@ -43,6 +45,15 @@ def build_way(tmp_path_factory: pytest.TempPathFactory, image_cache: Path) -> Wa
 def debian_12(build_way: Way) -> Built:
     """`build-image debian-12`, sealed."""
     return build_image(load_recipe("debian-12"), build_way)
+
+
+@pytest.fixture(scope="session")
+def again(debian_12: Built, build_way: Way, tmp_path_factory: pytest.TempPathFactory) -> Again:
+    """`build-image debian-12` once more, from what the first kept."""
+    came: list[Phase] = []
+    settings = replace(build_way.settings, output=tmp_path_factory.mktemp("again"))
+    way = replace(build_way, settings=settings, watch=lambda event: came.append(event.phase))
+    return Again(build_image(load_recipe("debian-12"), way), tuple(came))
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,10 @@
 
 import json
 import os
-import random
 import re
 import shlex
 import subprocess
-import sys
-import time
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,36 +13,15 @@ from imagebuild.build import Built, Way, build_image
 from imagebuild.errors import BuildFailed, SourceUnavailable, Stopped
 from imagebuild.hostapt import with_host_mirrors
 from imagebuild.inside.image import open_image
-from imagebuild.loops import attached
 from imagebuild.phases import Event, Phase
 from imagebuild.preview import preview
 from imagebuild.recipes import load_recipe
 from imagebuild.repositories import fetch, mirrors, repository_state, state_urls
 from imagebuild.systems import DEBIAN_MIRROR
-from imagebuild.workshop import MEMORY, RUNNING, WORK_PREFIX, sweep
-
-KILLS = int(os.environ.get("RACKSEED_KILLS", "3"))
-"""How often a build is killed; ten in the long suite."""
+from imagebuild.workshop import RUNNING
+from tests.builds import traces
 
 pytestmark = pytest.mark.timeout(900)
-
-
-LOOPS = frozenset(attached())
-"""Of this machine, before any test."""
-
-
-def traces(cache: Path, output: Path, builder: int) -> list[str]:
-    """What the builds of one process, which ended, left on this machine."""
-    own = (f"{MEMORY}/{builder}-", f"{cache / RUNNING}/{builder}-", WORK_PREFIX)
-    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    lines += [f"{device} {name}" for device, name in set(attached()) - LOOPS]
-    lines += [str(path) for path in (*MEMORY.glob("*"), *(cache / RUNNING).glob("*"))]
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (entry / "cmdline").read_bytes().decode(errors="replace")
-            lines.append(words.replace("\0", " "))
-    found = [line for line in lines if any(word in line for word in own)]
-    return found + [str(path) for path in output.glob(".*.partial")]
 
 
 def test_debian_12_is_built_whole_and_sealed(debian_12: Built):
@@ -154,33 +128,3 @@ def test_offline_names_what_is_missing(build_way: Way, tmp_path):
     with pytest.raises(SourceUnavailable, match="cannot be built offline"):
         build_image(load_recipe("debian-12"), replace(build_way, settings=settings))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_killed_at_any_moment_nothing_stays(debian_12: Built, build_way: Way, tmp_path):
-    """kill -9 ends mounts and processes at once; the next start clears the rest."""
-    cache = build_way.settings.cache
-    command = [sys.executable, "-c", "from provision.cli.image.main import main; main()"]
-    command += ["debian-12", "-o", str(tmp_path), "--cache", str(cache)]
-    command += ["--source-date-epoch", str(build_way.settings.epoch)]
-    moments = random.Random(12)
-    longest = debian_12.seconds / 3  # from what is kept, a build takes less
-    kills = 0
-    while kills < KILLS:
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            assert child.wait(moments.uniform(1, max(2.0, longest))) == 0
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        else:  # it was whole before its moment came
-            longest /= 2
-            (tmp_path / "debian-12.qcow2").unlink()
-            continue
-        kills += 1
-        deadline = time.monotonic() + 10  # a namespace ends a moment after its last process
-        sweep(cache)
-        while time.monotonic() < deadline and traces(cache, tmp_path, child.pid):
-            time.sleep(0.2)
-            sweep(cache)
-        assert traces(cache, tmp_path, child.pid) == []
-        assert not (tmp_path / "debian-12.qcow2").exists()

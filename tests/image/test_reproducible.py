@@ -1,38 +1,21 @@
 """The same again is made of what was kept, and is the same."""
 
 import json
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from imagebuild.build import Built, Way, build_image
+from imagebuild.build import Built
 from imagebuild.difference import compare_images
 from imagebuild.filechanges import compare_files, is_expected
 from imagebuild.inside.image import open_image
 from imagebuild.phases import Phase
-from imagebuild.recipes import load_recipe
 from provision.cli.image import main as cli
+from tests.builds import Again
 from tests.disks import ext4
 from tests.unsealed import CLEAN, make
 
 pytestmark = pytest.mark.timeout(900)
-
-
-@dataclass(frozen=True)
-class Again:
-    """A second build of the same, and the phases that it came to."""
-
-    built: Built
-    came: tuple[Phase, ...]
-
-
-@pytest.fixture(scope="module")
-def again(debian_12: Built, build_way: Way, tmp_path_factory: pytest.TempPathFactory) -> Again:
-    came: list[Phase] = []
-    settings = replace(build_way.settings, output=tmp_path_factory.mktemp("again"))
-    way = replace(build_way, settings=settings, watch=lambda event: came.append(event.phase))
-    return Again(build_image(load_recipe("debian-12"), way), tuple(came))
 
 
 def test_the_same_again_takes_what_was_kept(again: Again):
