@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from imagebuild.build import Built, Way, build_image
+from imagebuild.filechanges import compare_files, is_expected
 from imagebuild.gpucheck import kernels, modules, problems
 from imagebuild.inside.image import open_image
 from imagebuild.inside.packages import packages
@@ -65,6 +66,28 @@ def test_the_driver_image_boots_without_a_gpu_and_without_a_failed_unit(driver: 
     beside = driver.path.with_name(f"{driver.path.name}.boot.json")
     told = json.loads(beside.read_text(encoding="utf-8"))
     assert [boot["failed_units"] for boot in told["boots"]] == [[], []]
+
+
+@pytest.mark.parametrize("name", ["debian-13", "ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04"])
+def test_other_releases_are_built_and_boot_by_bios_and_by_uefi(
+    name: str, build_way: Way, tmp_path: Path
+):
+    settings = replace(build_way.settings, output=tmp_path)
+    built = build_image(load_recipe(name), replace(build_way, settings=settings, proof=True))
+    assert built.report.sealed
+    assert built.proven
+
+
+def test_ubuntus_driver_is_precompiled_for_the_images_own_kernel(build_way: Way, tmp_path: Path):
+    settings = replace(build_way.settings, output=tmp_path)
+    built = build_image(
+        load_recipe("ubuntu-24.04-gpu-driver"), replace(build_way, settings=settings, proof=True)
+    )
+    assert built.proven
+    with open_image(built.path) as image:
+        assert list(problems(image.tree, built.recipe)) == []
+        (kernel,) = kernels(image.tree)
+        assert [module.version.split(".")[0] for module in modules(image.tree, kernel)] == ["580"]
 
 
 @contextmanager
@@ -122,3 +145,12 @@ def test_a_build_from_a_snapshot_asks_for_nothing_else(build_way: Way, tmp_path:
         times = {path: entry.modified for path, entry in image.tree.walk("etc")}
     assert max(times.values()) <= snapshot_time(STAMP), "what the build made has the stamp's time"
     assert datetime.fromtimestamp(max(times.values()), UTC).year == 2026
+
+
+def test_installed_anew_it_is_the_same(debian_12: Built, build_way: Way, tmp_path: Path):
+    """Nothing of an earlier build is taken, so packages and initramfs are made a second time."""
+    own = replace(build_way.settings, output=tmp_path)
+    made = build_image(debian_12.recipe, replace(build_way, settings=own, reuse=False))
+    assert made.skipped == ""
+    found = compare_files(debian_12.path, made.path)
+    assert [str(one) for one in found if not is_expected(one)] == []
