@@ -32,7 +32,7 @@ from imagebuild.yamlfile import unknown
 STOCK_ELEMENTS = Path(get_elements.__code__.co_filename).with_name("elements")
 """Those of diskimage-builder."""
 
-FORMAT = "1"
+FORMAT = "2"
 """Changes when what is kept changes in kind."""
 
 FIRST_HALF = ("root.d", "extra-data.d", "pre-install.d", "install.d", "post-install.d")
@@ -93,14 +93,14 @@ def keys(plan: BuildPlan, state: str, base_image: str = "") -> Keys:
     env = {name: value for name, value in plan.env.items() if name not in NOT_IN_KEY}
     version = metadata.version("diskimage-builder")
     common = [FORMAT, version, recipe.system.name, recipe.release, base_image]
-    mirror = [env.get(recipe.system.mirror_variable), env.get("DIB_DEBIAN_COMPONENTS")]
+    names = (recipe.system.mirror_variable, "DIB_DEBIAN_COMPONENTS", "SOURCE_DATE_EPOCH")
+    first = [env.get(name) for name in names]
     found = expanded(plan)
     own = [digest_folder(Path(path)) for name, path in found if name != SEAL]
-    names = [name for name, _ in found]
     hook = [digest_file(path) for path in bootstrap_hooks(recipe, found)]
     return Keys(
-        base=digest(common, mirror, hook),
-        system=digest(common, env, list(recipe.packages), names, own),
+        base=digest(common, first, hook),
+        system=digest(common, env, list(recipe.packages), [name for name, _ in found], own),
         state=state,
     )
 

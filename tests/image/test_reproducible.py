@@ -1,11 +1,12 @@
 """The same again is made of what was kept, and is the same."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from imagebuild.build import Built
+from imagebuild.build import Built, Way, build_image
 from imagebuild.difference import compare_images
 from imagebuild.filechanges import compare_files, is_expected
 from imagebuild.inside.image import open_image
@@ -48,6 +49,16 @@ def signatures(path: Path) -> list[tuple[str, str, str]]:
     with open_image(path) as image:
         found = [volume.signature for volume in image.volumes]
     return [(one.type, one.uuid, one.label) for one in found if one]
+
+
+@pytest.mark.long
+def test_installed_anew_it_is_the_same(debian_12: Built, build_way: Way, tmp_path: Path):
+    """Nothing of an earlier build is taken, so packages and initramfs are made a second time."""
+    own = replace(build_way.settings, output=tmp_path)
+    made = build_image(debian_12.recipe, replace(build_way, settings=own, reuse=False))
+    assert made.skipped == ""
+    found = compare_files(debian_12.path, made.path)
+    assert [str(one) for one in found if not is_expected(one)] == []
 
 
 def test_the_command_tells_every_file_that_differs(tmp_path, capsys, monkeypatch):

@@ -59,6 +59,7 @@ def test_what_only_the_disk_needs_is_not_in_the_key():
 @pytest.mark.parametrize("other", [{"mirror": "http://m/debian"}, {"epoch": 5}])
 def test_settings_that_bear_on_the_system_change_its_key(other):
     assert key(**other).system != key().system
+    assert key(**other).base != key().base
 
 
 def test_another_release_has_another_first_root():
