@@ -20,6 +20,7 @@ _PROGRAMS = {
     "qemu-img": (("qemu-img",), "qemu-utils (qemu-img)"),
     "mformat": (("mformat",), "mtools"),
     "mcopy": (("mcopy",), "mtools"),
+    "unshare": (("unshare",), "util-linux"),
 }
 _OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -53,6 +54,8 @@ class Tools:
     qemu: Path
     ovmf_code: Path | None
     ovmf_vars: Path | None
+    unshare: tuple[str, ...] = ()
+    """What unshare must be told besides, to give this user a network namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def find_tools(firmwares: Sequence[Firmware]) -> Tools:
         error.add_note(f"install {', '.join(dict.fromkeys(lacking))}")
         raise error
     code, variables = (Path(name) for name in pair) if pair else (None, None)
-    return Tools(qemu, code, variables)
+    return Tools(qemu, code, variables, () if os.geteuid() == 0 else ("--map-current-user",))
 
 
 def choose_accelerator(tools: Tools, work: Path, start: Start) -> Accelerator:
@@ -120,9 +123,13 @@ def probe_argv(accelerator: Accelerator, tools: Tools, disk: Path) -> list[str]:
 
 
 def argv(guest: Guest, tools: Tools, accelerator: Accelerator) -> list[str]:
-    """QEMU's command line for a copy of the image; it reaches no network but its own DHCP."""
+    """QEMU's command line for a copy of the image, in a network namespace of its own.
+
+    There QEMU's own DHCP server is all that it reaches. `restrict=on` would be shorter, but then
+    that server names no DNS server, for which systemd-networkd-wait-online may wait (netplan 1.2).
+    """
     return [
-        str(tools.qemu),
+        *("unshare", *tools.unshare, "--net", str(tools.qemu)),
         *("-name", f"guest={guest.name}"),
         *_machine(guest, tools),
         *accelerator.value,
@@ -130,7 +137,7 @@ def argv(guest: Guest, tools: Tools, accelerator: Accelerator) -> list[str]:
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *_serial("console", guest.console),
         *_serial("report", guest.report),
-        *("-netdev", "user,id=network,restrict=on"),
+        *("-netdev", "user,id=network"),
         *("-device", "virtio-net-pci,netdev=network,romfile="),
         *("-drive", f"if=none,id=disk,file={_quoted(guest.disk)},format=qcow2,cache=unsafe"),
         *("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
