@@ -77,18 +77,6 @@ def test_other_releases_are_built_and_boot_by_bios_and_by_uefi(
     assert built.proven
 
 
-def test_ubuntus_driver_is_precompiled_for_the_images_own_kernel(build_way: Way, tmp_path: Path):
-    settings = replace(build_way.settings, output=tmp_path)
-    built = build_image(
-        load_recipe("ubuntu-24.04-gpu-driver"), replace(build_way, settings=settings, proof=True)
-    )
-    assert built.proven
-    with open_image(built.path) as image:
-        assert list(problems(image.tree, built.recipe)) == []
-        (kernel,) = kernels(image.tree)
-        assert [module.version.split(".")[0] for module in modules(image.tree, kernel)] == ["580"]
-
-
 @contextmanager
 def archive() -> Iterator[tuple[str, list[str]]]:
     """A server of snapshots, each of them the mirror of today; its address and what was asked."""
