@@ -1,12 +1,9 @@
 """The boot server's own certificate, for the URLs that give secrets, and how hosts know its key."""
 
 import base64
-import fcntl
 import hashlib
 import os
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -23,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from provision.errors import BadInput
+from provision.lock import alone_in
 
 LIFETIME = timedelta(days=3650)
 """Hosts know the key, not who signed it until when."""
@@ -38,7 +36,7 @@ def own_certificate(folder: Path, address: IPv4Address) -> tuple[Path, Path]:
     chain, private = folder / "boot.pem", folder / "boot.key"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone(folder):
+        with alone_in(folder):
             if not _is_pair(chain, private):
                 _make(chain, private, address)
     except OSError as error:
@@ -58,17 +56,6 @@ def pin(chain: bytes) -> str:
         raise BadInput(f"the certificate: {error}, expected it in PEM") from None
     key = first.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return f"sha256//{base64.b64encode(hashlib.sha256(key).digest()).decode()}"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else is in here with the same folder."""
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)
 
 
 def _is_pair(chain: Path, private: Path) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from provision.lock import alone_in
 from provision.simulation.errors import SimulationError
 
 LOCK = "lock"
@@ -41,7 +42,7 @@ def workspace(base: Path) -> Iterator[Path]:
 def remove_abandoned(base: Path) -> list[Path]:
     """Remove the folders of runs that are over; returns them."""
     removed = []
-    with _locked(base):
+    with alone_in(base):
         for folder in sorted(base.glob("run-*")):
             if _is_free(folder / LOCK):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -69,21 +70,11 @@ def _claim(base: Path) -> None:
 
 
 def _make(base: Path) -> tuple[Path, int]:
-    with _locked(base):  # nobody may find our folder before its lock is held
+    with alone_in(base):  # nobody may find our folder before its lock is held
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=base))
         lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
     return folder, lock
-
-
-@contextmanager
-def _locked(base: Path) -> Iterator[None]:
-    handle = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _is_free(lock: Path) -> bool:
